@@ -1,0 +1,319 @@
+"""The public face: one object over the stages capture -> graph -> optimizer -> subnet."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autosubnet.capture import Inputs, Trace, capture, guess
+from autosubnet.capture.preserve import preserved
+from autosubnet.errors import AutoSubnetWarning, GroupError, InputError
+from autosubnet.graph.dependency import DependencyGraph
+from autosubnet.graph.explain import explain
+from autosubnet.graph.groups import Group, Refusal
+from autosubnet.graph.partition import build_partition
+from autosubnet.graph.segments import build_dependency_graph
+from autosubnet.graph.validity import Validity, select
+from autosubnet.graph.view import GraphView
+from autosubnet.optim import H2SPG, carry_optimizer
+from autosubnet.subnet import Report, construct
+
+if TYPE_CHECKING:
+    from autosubnet.viz import Picture
+
+
+class AutoSubnet:
+    """What can be removed from a model, and the way from there to the smaller one.
+
+    Args:
+        model: any module, in any mode, dtype and on any device. It is not changed; training it trains what
+            is analysed here.
+        example_inputs: a tensor, a tuple of positional or a dict of keyword arguments that the model
+            accepts. Without them they are taken from what the model says of itself, or guessed.
+        keep: globs of module or parameter names that must never be removed.
+        required_inputs: names of inputs that every output must keep depending on; by default every
+            floating-point input, or the first one.
+
+    Raises:
+        InputError: no example inputs could be guessed, or a required input does not exist.
+        CaptureError: the model cannot be turned into a graph; the message names the place.
+        GroupError: a glob of ``keep`` matches nothing.
+
+    Attributes:
+        model: the user's model, the one to train.
+        graph: vertices and segments (OTOv3, Algorithm 2).
+        groups: the removable structures (GeZIGs), each proved zero-invariant.
+        refused: segments ahead of joints that are no groups, each with its reason.
+        complement: names of the trainable parameters in no group (the paper's G^C).
+        notes: where the example inputs come from, what the graph holds fixed, and values that the model's
+            code read off its tensors, with their source lines.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any = None,
+        *,
+        keep: Sequence[str] = (),
+        required_inputs: Sequence[str] | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model is a {type(model).__name__}; pass a torch.nn.Module")
+        inputs, origin = (Inputs.of(example_inputs), "given") if example_inputs is not None else guess(model)
+        self.model = model
+        self._trace: Trace = capture(model, inputs)
+        self._view = GraphView(self._trace)
+        self._required = required_inputs
+        self._validity()
+        self.graph: DependencyGraph = build_dependency_graph(self._view)
+        partition = build_partition(self._view, self.graph, keep)
+        self.groups: tuple[Group, ...] = partition.groups
+        self.refused: tuple[Refusal, ...] = partition.refused
+        self.complement: tuple[str, ...] = partition.complement
+        self.notes: tuple[str, ...] = (
+            f"example inputs: {origin}",
+            *(f"frozen: {each}" for each in self._trace.frozen),
+            *(f"read off a tensor while tracing: {each}" for each in self._trace.baked),
+        )
+        self._optimizer: H2SPG | None = None
+
+    @property
+    def example_inputs(self) -> tuple[Any, ...]:
+        """Positional example inputs."""
+        return self._trace.args
+
+    # ------------------------------------------------------------------ groups
+
+    def is_valid(self, groups: Iterable[Group | str]) -> bool:
+        """Whether these groups may be removed together: every output stays connected to its inputs.
+
+        Raises:
+            GroupError: a group does not exist.
+        """
+        validity = self._validity()
+        return all(validity.try_add(group) for group in self._resolve(groups))
+
+    def explain(self, group: Group | str | Refusal) -> str:
+        """Return, for a person, what a group holds, why its output is zero, and what dies with it.
+
+        Raises:
+            GroupError: there is no such group, and no segment of that name was refused.
+        """
+        name = group.segment if isinstance(group, (Group, Refusal)) else group
+        refusal = next((each for each in self.refused if each.segment == name), None)
+        if refusal is not None:
+            return f"{refusal.segment} is not a group: {refusal.reason}"
+        return explain(self._view, self.graph, self._resolve([name])[0], self._score(name))
+
+    def random_set_zero_groups(self, target_group_sparsity: float = 0.5, seed: int = 0) -> tuple[Group, ...]:
+        """Set a random valid set of groups to zero and return it.
+
+        Args:
+            target_group_sparsity: share of the groups, in [0, 1]; fewer are taken where validity forbids more.
+            seed: of the choice.
+
+        Raises:
+            InputError: the share is not in [0, 1].
+        """
+        if not 0 <= target_group_sparsity <= 1:
+            raise InputError(f"target_group_sparsity is {target_group_sparsity}; it is a share, in [0, 1]")
+        order = random.Random(seed).sample(self.groups, len(self.groups))
+        count = math.floor(target_group_sparsity * len(self.groups))
+        validity, chosen = self._validity(), []
+        for group in order:
+            if len(chosen) < count and validity.try_add(group):
+                chosen.append(group)
+        self._set_zero(chosen)
+        return tuple(chosen)
+
+    @torch.no_grad()
+    def _set_zero(self, groups: Iterable[Group]) -> None:
+        parameters = dict(self.model.named_parameters())
+        for each in (each for group in groups for each in group.slices):
+            parameter = parameters[each.name]
+            if each.dim is None or each.indices is None:
+                parameter.zero_()
+            else:
+                parameter.index_fill_(each.dim, torch.tensor(each.indices, device=parameter.device), 0)
+
+    def _resolve(self, groups: Iterable[Group | str]) -> list[Group]:
+        by_name = {group.name: group for group in self.groups}
+        names = [group if isinstance(group, str) else group.name for group in groups]
+        for name in names:
+            if name not in by_name:
+                raise GroupError(f"there is no group {name!r}; the groups are {', '.join(by_name) or 'none'}")
+        return [by_name[name] for name in names]
+
+    def _validity(self) -> Validity:
+        return Validity(self._view, self._required)
+
+    def _score(self, name: str) -> float | None:
+        if self._optimizer is None:
+            return None
+        position = [group.name for group in self.groups].index(name)
+        return float(self._optimizer.scores[position])
+
+    # ------------------------------------------------------------------ training
+
+    def h2spg(self, lr: float | None = None, **options: Any) -> H2SPG:
+        """Return the H2SPG optimizer over all parameters of the model (OTOv3, Algorithm 3).
+
+        Args:
+            lr: learning rate; the variant's usual one by default.
+            **options: see :class:`autosubnet.optim.H2SPG`: ``variant``, ``total_steps``, ``warmup_steps``,
+                ``projection_steps``, ``target_group_sparsity`` and the options of the base optimizer.
+
+        Raises:
+            InputError: an option is out of range.
+            BudgetError: so many groups cannot be removed together.
+        """
+
+        def choose(order: Sequence[int], count: int) -> list[int]:
+            return select(self._validity, self.groups, order, count)
+
+        self._optimizer = H2SPG(self.model, self.groups, choose, lr=lr, **options)
+        return self._optimizer
+
+    def carry_optimizer(self, optimizer: torch.optim.Optimizer, subnet: fx.GraphModule) -> torch.optim.Optimizer:
+        """Return a plain optimizer for the subnet with the momenta of its surviving entries.
+
+        Args:
+            optimizer: that of the model: H2SPG, SGD, Adam or AdamW.
+            subnet: what :meth:`construct_subnet` returned.
+        """
+        report: Report = subnet.meta["autosubnet"]
+        return carry_optimizer(optimizer, dict(self.model.named_parameters()), subnet, report.kept)
+
+    # ------------------------------------------------------------------ construction
+
+    def construct_subnet(self, out_dir: str | Path | None = None, *, verify: bool = True) -> fx.GraphModule:
+        """Return the smaller network that returns the same as the model does now.
+
+        Args:
+            out_dir: a folder to save it in as well (see :func:`autosubnet.save`).
+            verify: whether to run both and compare.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite.
+            VerificationError: the networks differ; nothing is returned.
+        """
+        subnet = construct(self._trace, check=verify)
+        _warn(subnet)
+        if out_dir is not None:
+            from autosubnet.export import save
+
+            save(subnet, out_dir)
+        return subnet
+
+    def compute_num_params(self) -> int:
+        """Return the number of scalar parameters of the model as it stands."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def compute_flops(self) -> int:
+        """Return the floating-point operations for one example (two a multiply-add), in eval mode.
+
+        Counted by ``torch.utils.flop_counter``: convolutions, matrix products and attention.
+        """
+        return count_flops(self.model, Inputs(self._trace.args, self._trace.kwargs))
+
+    # ------------------------------------------------------------------ pictures
+
+    def visualize(self, view: str = "segments") -> Picture:
+        """Return a picture that shows itself in Jupyter and saves itself as SVG, PNG or DOT.
+
+        Args:
+            view: ``"trace"`` for vertices by kind, ``"segments"`` for segments with their groups,
+                ``"groups"`` for the same with scores and what was chosen, ``"subnet"`` for what is left.
+
+        Raises:
+            InputError: there is no such view.
+        """
+        from autosubnet import viz
+
+        if view == "trace":
+            return viz.draw_trace(self.graph)
+        if view == "segments":
+            return viz.draw_segments(self.graph, self.groups, refused=self.refused)
+        if view == "groups":
+            return viz.draw_segments(
+                self.graph, self.groups, refused=self.refused, chosen=self._chosen(), scores=self._scores()
+            )
+        if view == "subnet":
+            report: Report = construct(self._trace, check=False).meta["autosubnet"]
+            return viz.draw_trace(self.graph, removed=frozenset(report.removed_vertices))
+        raise InputError(f"view is {view!r}; choose 'trace', 'segments', 'groups' or 'subnet'")
+
+    def _chosen(self) -> tuple[str, ...]:
+        """Groups that are zero now."""
+        parameters = dict(self.model.named_parameters())
+        return tuple(group.name for group in self.groups if all(_is_zero(parameters, each) for each in group.slices))
+
+    def _scores(self) -> Mapping[str, float] | None:
+        if self._optimizer is None:
+            return None
+        return {group.name: float(score) for group, score in zip(self.groups, self._optimizer.scores, strict=True)}
+
+    @cached_property
+    def _kinds(self) -> dict[str, int]:
+        kinds = [str(vertex.kind) for vertex in self.graph.vertices]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.items())
+        nothing = "" if self.groups else "; no operator can be removed from this model"
+        return (
+            f"AutoSubnet({type(self.model).__name__}: {kinds}; {len(self.graph.segments)} segments, "
+            f"{len(self.groups)} groups, {len(self.refused)} refused{nothing})"
+        )
+
+
+def remove_zeros(model: nn.Module, example_inputs: Any = None, *, verify: bool = True) -> fx.GraphModule:
+    """Compile away zeros that anyone made, and return the smaller network that returns the same.
+
+    Args:
+        model: any module; it is not changed.
+        example_inputs: as for :class:`AutoSubnet`.
+        verify: whether to run both and compare.
+
+    Raises:
+        InputError: no example inputs could be guessed.
+        CaptureError: the model cannot be turned into a graph.
+        NonFiniteError: a weight is NaN or infinite.
+        VerificationError: the networks differ; nothing is returned.
+    """
+    inputs = Inputs.of(example_inputs) if example_inputs is not None else guess(model)[0]
+    subnet = construct(capture(model, inputs), check=verify)
+    _warn(subnet)
+    return subnet
+
+
+def count_flops(module: nn.Module, inputs: Inputs) -> int:
+    """Return the floating-point operations of a module in eval mode, for one example of ``inputs``."""
+    counter = FlopCounterMode(display=False)
+    fed = copy.copy(inputs).map(lambda tensor: tensor.clone())
+    with preserved(module, training=False), counter:
+        module(*fed.args, **fed.kwargs)
+    return int(counter.get_total_flops()) // (inputs.batch() or 1)
+
+
+def _warn(subnet: fx.GraphModule) -> None:
+    for note in subnet.meta["autosubnet"].notes:
+        if note.startswith("output "):
+            warnings.warn(note, AutoSubnetWarning, stacklevel=3)
+
+
+def _is_zero(parameters: Mapping[str, torch.Tensor], each: Any) -> bool:
+    parameter = parameters[each.name]
+    if each.indices is not None:
+        parameter = parameter.index_select(each.dim, torch.tensor(each.indices, device=parameter.device))
+    return not bool(parameter.any())

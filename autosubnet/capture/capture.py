@@ -1,0 +1,134 @@
+"""``nn.Module`` -> :class:`Trace`: both modes are run and recorded, on different values and batch sizes.
+
+Because the two runs see different inputs, a value that Python code baked into one of them shows as a
+difference between the graphs; a third run then tells it from an honest difference between the modes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx, nn
+
+from autosubnet.capture.inputs import Inputs, others
+from autosubnet.capture.merge import merge
+from autosubnet.capture.preserve import preserved
+from autosubnet.capture.trace import MODES, Mode, Trace
+from autosubnet.capture.tracer import Tracer
+from autosubnet.errors import CaptureError
+from autosubnet.ops.effects import must_stay
+
+
+def capture(model: nn.Module, inputs: Inputs) -> Trace:
+    """Capture ``model`` in both modes without changing it.
+
+    Args:
+        model: any module; its parameters are shared with the trace, not copied.
+        inputs: arguments that the model accepts.
+
+    Raises:
+        CaptureError: the model cannot be followed, or computes something else on other inputs.
+    """
+    train, more, frozen = _record_other(model, inputs)
+    evaluation = _record(model, "eval", inputs)
+    graph = merge(train.graph, evaluation.graph)
+    if graph.output_node().meta["dual"]:
+        # Both at the same batch size, so that shapes agree; and each at a second one, to see baked values.
+        same = _record(model, "eval", more)
+        _require_alike(same, evaluation)
+        _require_alike(_record(model, "train", others(more, _grown(more), seed=1)) if not frozen else train, train)
+        evaluation = same
+        graph = merge(train.graph, evaluation.graph)
+    _mark_data(graph)
+    return Trace(
+        model=model,
+        graph=graph,
+        replaced={**train.replaced, **evaluation.replaced},
+        args=inputs.args,
+        kwargs=inputs.kwargs,
+        dual=graph.output_node().meta["dual"],
+        baked=tuple(dict.fromkeys(train.baked + evaluation.baked)),
+        frozen=frozen,
+        canonical=_canonical_names(model),
+    )
+
+
+def _record_other(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
+    """Record train mode on other inputs, with one example more where the model takes that."""
+    batch = inputs.batch()
+    if batch is None:
+        more = others(inputs, None)
+        return _record(model, "train", more), more, ("batch size: the inputs share no first dimension",)
+    more = others(inputs, batch + 1)
+    try:
+        return _record(model, "train", more), more, ()
+    except CaptureError:
+        more = others(inputs, None)
+        return _record(model, "train", more), more, (f"batch size: the model refuses any but {batch}",)
+
+
+def _grown(inputs: Inputs) -> int | None:
+    batch = inputs.batch()
+    return None if batch is None else batch + 1
+
+
+def _copied(inputs: Inputs) -> Inputs:
+    return inputs.map(lambda tensor: tensor.clone())
+
+
+def _record(model: nn.Module, mode: Mode, inputs: Inputs) -> Tracer:
+    tracer = Tracer(model, mode)
+    copied = _copied(inputs)
+    with preserved(model, training=mode == "train"):
+        try:
+            tracer.run(copied.args, copied.kwargs)
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise CaptureError(f"the model fails on its example inputs in {mode} mode: {error}") from error
+    _drop_unread(tracer)
+    return tracer
+
+
+def _drop_unread(tracer: Tracer) -> None:
+    for node in reversed(tracer.graph.nodes):
+        module = tracer.model.get_submodule(node.target) if node.op == "call_module" else None
+        if not node.users and node.op not in ("placeholder", "output") and not must_stay(node, module):
+            tracer.graph.erase_node(node)
+
+
+def _require_alike(first: Tracer, second: Tracer) -> None:
+    if not merge(first.graph, second.graph).output_node().meta["dual"]:
+        return
+    seen = "; ".join(dict.fromkeys(first.baked + second.baked)) or "no read of a tensor's value was seen"
+    raise CaptureError(
+        f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so one "
+        f"graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"
+    )
+
+
+def _mark_data(graph: fx.Graph) -> None:
+    """Set ``meta["data"]``: whether a value depends on the values of an input, not just on sizes or weights."""
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            node.meta["data"] = node.meta["value"] is not None or bool(node.users)
+        else:
+            node.meta["data"] = (node.meta["value"] is not None or node.op == "output") and any(
+                source.meta["data"] for source in node.all_input_nodes
+            )
+
+
+def _canonical_names(model: nn.Module) -> dict[str, str]:
+    """Map every name of a tied parameter or buffer to its first one."""
+    first: dict[int, str] = {}
+    names: dict[str, str] = {}
+    tensors: list[tuple[str, Any]] = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    for name, tensor in tensors:
+        names[name] = first.setdefault(id(tensor), name)
+    return names
+
+
+__all__ = ["MODES", "capture"]

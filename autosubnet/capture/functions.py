@@ -1,0 +1,118 @@
+"""What a ``torch`` function is to the tracer: its name, how it becomes a node, what it writes in place."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
+from typing import Any
+
+import torch
+
+SIZES = frozenset({"size", "numel", "nelement"})
+READS_VALUE = frozenset(
+    {
+        "__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__array__", "__len__",
+        "item", "tolist", "numpy", "is_nonzero", "equal", "allclose",
+    }
+)  # fmt: skip
+SILENT = frozenset(
+    {
+        "dim", "ndimension", "stride", "storage_offset", "is_contiguous", "is_floating_point", "is_complex", "get_device",
+        "element_size", "data_ptr", "untyped_storage", "is_pinned", "has_names", "__repr__", "__format__", "__hash__",
+        "requires_grad_", "register_hook", "is_inference", "is_same_size", "is_tensor", "_is_view", "__deepcopy__",
+        "get_default_dtype", "set_grad_enabled", "is_autocast_enabled", "__set__",
+    }
+)  # fmt: skip
+# Filling with random numbers has no out-of-place form that draws the same ones; the others write everything.
+_KEPT_IN_PLACE = frozenset(
+    {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",
+     "copy_", "fill_", "zero_", "set_", "resize_", "swap_", "__setitem__"}
+)  # fmt: skip
+_OPERATORS: dict[str, tuple[Callable[..., Any], bool]] = {
+    "__getitem__": (operator.getitem, False),
+    "__setitem__": (operator.setitem, False),
+    "__matmul__": (operator.matmul, False),
+    "__rmatmul__": (operator.matmul, True),
+    "__rsub__": (operator.sub, True),
+    "__rdiv__": (operator.truediv, True),
+    "__rtruediv__": (operator.truediv, True),
+    "__floordiv__": (operator.floordiv, False),
+    "__rfloordiv__": (operator.floordiv, True),
+    "__mod__": (operator.mod, False),
+    "__rmod__": (operator.mod, True),
+    "__pow__": (operator.pow, False),
+    "__rpow__": (operator.pow, True),
+}
+
+
+@dataclass(frozen=True)
+class Pure:
+    """The out-of-place form of an in-place function."""
+
+    func: Callable[..., Any]
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def is_getter(func: Callable[..., Any]) -> bool:
+    """Whether ``func`` reads an attribute of a tensor, such as ``shape``."""
+    return isinstance(func, MethodWrapperType) and func.__name__ == "__get__"
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """Return the plain name of a function or method."""
+    return getattr(func, "__name__", type(func).__name__)
+
+
+def is_method(func: Callable[..., Any], name: str) -> bool:
+    """Whether ``func`` is a method of ``torch.Tensor``."""
+    if isinstance(func, (MethodDescriptorType, WrapperDescriptorType)):
+        return True
+    return getattr(torch.Tensor, name, None) is func
+
+
+def as_node(func: Callable[..., Any], name: str) -> tuple[str, Any, bool]:
+    """Return the node's ``op`` and ``target``, and whether the arguments must change places."""
+    if not is_method(func, name):
+        return "call_function", func, False
+    if name in _OPERATORS:
+        function, swap = _OPERATORS[name]
+        return "call_function", function, swap
+    return "call_method", name, False
+
+
+def written(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
+    """Return the tensor that the call writes in place, if any."""
+    if isinstance(kwargs.get("out"), torch.Tensor):
+        out: torch.Tensor = kwargs["out"]
+        return out
+    in_place = (name.endswith("_") and not name.endswith("__")) or name == "__setitem__"
+    if (in_place or _inplace_flag(func, args, kwargs)) and args and isinstance(args[0], torch.Tensor):
+        return args[0]
+    return None
+
+
+def out_of_place(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pure | None:
+    """Return the form that returns what ``func`` writes, where there is one."""
+    if "out" in kwargs or name in _KEPT_IN_PLACE:
+        return None
+    if _inplace_flag(func, args, kwargs):
+        return Pure(func, name, {"inplace": False}) if kwargs.get("inplace") else None
+    pure = name.removesuffix("_")
+    home = torch.Tensor if is_method(func, name) else _home(func)
+    return Pure(getattr(home, pure), pure) if hasattr(home, pure) else None
+
+
+def _inplace_flag(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if kwargs.get("inplace"):
+        return True
+    code = getattr(func, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    position = names.index("inplace") if "inplace" in names else len(args)
+    return position < len(args) and bool(args[position])
+
+
+def _home(func: Callable[..., Any]) -> Any:
+    return torch.nn.functional if getattr(func, "__module__", "") in ("torch.nn.functional", "torch._C._nn") else torch

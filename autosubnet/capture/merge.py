@@ -1,0 +1,185 @@
+"""Train and eval graphs become one.
+
+Nearly all models run the same operations in both modes, but for flags such as ``F.dropout(training=...)``:
+those become a node that reads ``self.training``. What runs in one mode alone (an auxiliary head, a counter)
+stays in the graph, marked with its mode.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from torch import fx
+from torch.fx.node import map_aggregate
+
+BOTH = frozenset({"train", "eval"})
+
+
+def merge(train: fx.Graph, evaluation: fx.Graph) -> fx.Graph:
+    """Return one graph with the nodes of both; ``meta["modes"]`` says where each runs.
+
+    Nodes keep the meta data of the train graph. The output's ``meta["dual"]`` is true where the two modes
+    differ; it then returns ``{"train": ..., "eval": ...}``.
+    """
+    merger = _Merger(train)
+    for node in evaluation.nodes:
+        merger.add(node)
+    return merger.finish(evaluation)
+
+
+class _Merger:
+    def __init__(self, train: fx.Graph) -> None:
+        self.graph = fx.Graph()
+        self.train = train
+        self.pending = deque(node for node in train.nodes if node.op != "output")
+        self.twins: dict[Hashable, deque[fx.Node]] = defaultdict(deque)
+        for node in self.pending:
+            self.twins[_key(node, lambda each: each)].append(node)
+            self.twins[_loose_key(node, lambda each: each)].append(node)
+        self.taken: set[fx.Node] = set()
+        self.twin: dict[fx.Node, fx.Node] = {}  # node of the eval graph -> that of the train graph, or itself
+        self.copies: dict[fx.Node, fx.Node] = {}  # node of either graph -> merged node
+        self.training: fx.Node | None = None
+
+    def add(self, node: fx.Node) -> None:
+        if node.op == "output":
+            return
+        twin = self._find(node)
+        if twin is None:
+            self.twin[node] = node
+            self._copy(node, frozenset({"eval"}))
+            return
+        self.taken.add(twin)
+        self.twin[node] = twin
+        while twin not in self.copies:
+            self._emit_pending()
+        copy = self.copies[node] = self.copies[twin]
+        copy.meta["modes"] = BOTH
+        copy.args, copy.kwargs = self._blend((twin.args, twin.kwargs), (node.args, node.kwargs), copy)
+
+    def finish(self, evaluation: fx.Graph) -> fx.Graph:
+        while self.pending:
+            self._emit_pending()
+        results = {
+            "train": map_aggregate(self.train.output_node().args[0], self._copied),
+            "eval": map_aggregate(evaluation.output_node().args[0], self._copied),
+        }
+        dual = results["train"] != results["eval"] or any(n.meta["modes"] != BOTH for n in self.graph.nodes)
+        output = self.graph.output(results if dual else results["eval"])
+        output.meta.update(dual=dual, modes=BOTH, value=None, module="", root=output, mutated=False)
+        self.graph.lint()
+        return self.graph
+
+    def _find(self, node: fx.Node) -> fx.Node | None:
+        def twin(each: fx.Node) -> fx.Node:
+            return self.twin[each]
+
+        for key, accept in ((_key(node, twin), _always), (_loose_key(node, twin), _by_training)):
+            for candidate in self.twins.get(key, ()):
+                if candidate not in self.taken and accept(candidate, node):
+                    return candidate
+        return None
+
+    def _emit_pending(self) -> None:
+        self._copy(self.pending.popleft(), frozenset({"train"}))
+
+    def _copy(self, node: fx.Node, modes: frozenset[str]) -> None:
+        copy = self.graph.node_copy(node, self._copied)
+        copy.meta = {**node.meta, "modes": modes}
+        copy.meta["root"] = self.copies.get(node.meta["root"], copy)
+        self.copies[node] = copy
+
+    def _copied(self, value: Any) -> Any:
+        return self.copies[value] if isinstance(value, fx.Node) else value
+
+    def _blend(self, train: Any, evaluation: Any, before: fx.Node) -> Any:
+        """Return the merged arguments: a flag or probability that differs reads ``self.training``."""
+        if isinstance(train, fx.Node):
+            return self.copies[train]
+        if isinstance(train, dict):
+            return {key: self._blend(train[key], evaluation[key], before) for key in train}
+        if isinstance(train, slice):
+            parts = [
+                (train.start, evaluation.start),
+                (train.stop, evaluation.stop),
+                (train.step, evaluation.step),
+            ]
+            return slice(*(self._blend(*part, before) for part in parts))
+        if isinstance(train, (tuple, list)):
+            items = [self._blend(t, e, before) for t, e in zip(train, evaluation, strict=True)]
+            return type(train)(*items) if hasattr(train, "_fields") else type(train)(items)
+        if train == evaluation or train != train:
+            return train
+        flag = self._training_flag()
+        if isinstance(train, bool):
+            return flag
+        with self.graph.inserting_before(before):
+            scaled = self.graph.call_function(operator.mul, (flag, train))
+        scaled.meta.update(_plain_meta(scaled))
+        return scaled
+
+    def _training_flag(self) -> fx.Node:
+        if self.training is None:
+            first = next(iter(self.graph.nodes))
+            while first.op == "placeholder":
+                first = first.next
+            with self.graph.inserting_before(first):
+                self.training = self.graph.create_node("get_attr", "training")
+            self.training.meta.update(_plain_meta(self.training))
+        return self.training
+
+
+def _plain_meta(node: fx.Node) -> dict[str, Any]:
+    return {"modes": BOTH, "value": None, "module": "", "root": node, "mutated": False}
+
+
+def _key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
+    return (
+        "exact",
+        node.op,
+        node.target,
+        _frozen((node.args, node.kwargs), twin, lambda value: (type(value), value)),
+    )
+
+
+def _loose_key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
+    """As the exact key, but blind to flags and probabilities."""
+
+    def blind(value: Any) -> Any:
+        return "flag" if isinstance(value, bool) else "number" if isinstance(value, float) else (type(value), value)
+
+    return ("loose", node.op, node.target, _frozen((node.args, node.kwargs), twin, blind))
+
+
+def _frozen(value: Any, twin: Callable[[fx.Node], fx.Node], leaf: Callable[[Any], Any]) -> Hashable:
+    if isinstance(value, fx.Node):
+        return twin(value)
+    if isinstance(value, (tuple, list)):
+        return (type(value).__name__, *(_frozen(each, twin, leaf) for each in value))
+    if isinstance(value, dict):
+        return tuple((key, _frozen(each, twin, leaf)) for key, each in sorted(value.items()))
+    if isinstance(value, slice):
+        return ("slice", _frozen((value.start, value.stop, value.step), twin, leaf))
+    result: Hashable = leaf(value)
+    return result
+
+
+def _always(train: fx.Node, evaluation: fx.Node) -> bool:
+    return True
+
+
+def _by_training(train: fx.Node, evaluation: fx.Node) -> bool:
+    """Whether the two differ only as train and eval mode do: True and False, p and 0."""
+    return all(
+        t == e or (t is True and e is False) or (isinstance(t, float) and not isinstance(e, bool) and e == 0.0)
+        for t, e in zip(_leaves((train.args, train.kwargs)), _leaves((evaluation.args, evaluation.kwargs)), strict=True)
+    )
+
+
+def _leaves(value: Any) -> list[Any]:
+    found: list[Any] = []
+    map_aggregate(value, lambda each: None if isinstance(each, fx.Node) else found.append(each))
+    return found

@@ -1,0 +1,53 @@
+"""Running a user's model without changing it: modes, buffers and random state are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from autosubnet.errors import CaptureError
+
+
+@contextmanager
+def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Run ``model`` in train or eval mode inside the block; afterwards it is as it was.
+
+    Training flags, the values of buffers and the random state of the CPU and of the devices that hold the
+    model are restored.
+
+    Raises:
+        CaptureError: a buffer was replaced by another tensor during the block (its old one is back).
+    """
+    flags = {module: module.training for module in model.modules()}
+    buffers = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda" and p.device.index})
+    model.train(training)
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            yield
+    finally:
+        model.train(flags[model])  # for modules that do more than set the flag
+        for module, flag in flags.items():
+            module.training = flag
+        replaced = _restore(model, buffers)
+    if replaced:
+        raise CaptureError(
+            f"buffer {replaced[0]!r} is re-assigned in forward; update it in place (buffer.copy_(value)), "
+            f"so that a captured graph can keep it up to date"
+        )
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, buffers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> list[str]:
+    now = dict(model.named_buffers())
+    replaced = []
+    for name, (buffer, value) in buffers.items():
+        if now.get(name) is not buffer:
+            replaced.append(name)
+            path, _, leaf = name.rpartition(".")
+            model.get_submodule(path)._buffers[leaf] = buffer
+        buffer.copy_(value)
+    return replaced

@@ -1,0 +1,388 @@
+"""The value-carrying tracer: runs the model once and records every operation on the way.
+
+Unlike ``torch.fx.symbolic_trace`` nothing is a proxy: tensors are real, so Python control flow on shapes,
+on ``None`` and on configuration takes its course, while arithmetic on sizes is recorded (``sizes.py``). A
+``TorchFunctionMode`` sees every function and method; ``Module.__call__`` is patched to record leaf modules
+whole. In-place operations are recorded out of place where nobody else holds the same memory; where somebody
+does, they stay as they are and every value of that memory is marked ``mutated``: nothing is claimed of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from autosubnet.capture import functions
+from autosubnet.capture.sizes import TracedNumber, plain, sizes_of, traced
+from autosubnet.capture.trace import Mode, TensorInfo
+from autosubnet.errors import CaptureError
+from autosubnet.ops.registry import is_leaf
+
+
+class Tracer(TorchFunctionMode):
+    """Records one run of a model in one mode.
+
+    Attributes:
+        graph: the recorded operations, in the order in which they ran.
+        replaced: leaf modules and constants that are not the model's own, by the name used in the graph.
+        baked: values that Python code read off traced tensors, each with its source line.
+    """
+
+    def __init__(self, model: nn.Module, mode: Mode) -> None:
+        super().__init__()
+        self.model = model
+        self.mode: Mode = mode
+        self.graph = fx.Graph()
+        self.replaced: dict[str, Any] = {}
+        self.baked: list[str] = []
+        self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
+        self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
+        self._paused = False
+        self._path: list[str] = []
+        self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
+        self._attributes: Any = WeakIdKeyDictionary()
+        for name, tensor in _tensors_of(model):
+            self._attributes.setdefault(tensor, name)
+
+    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Run the model on the inputs (which may be written to) and record it, output included."""
+        args, kwargs = self._placeholders(args, kwargs)
+        with self._patched_calls(), self:
+            result = self.model(*args, **kwargs)
+        self.graph.output(self._output(result))
+        for node in self.graph.nodes:
+            node.meta.setdefault("value", None)
+            node.meta.setdefault("module", "")
+            node.meta.setdefault("root", node)
+            node.meta["mutated"] = node.meta["root"] in self._mutated
+            node.meta["modes"] = frozenset({self.mode})
+
+    # ------------------------------------------------------------------ inputs and outputs
+
+    def _placeholders(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        try:
+            bound = inspect.signature(self.model.forward).bind(*args, **kwargs)
+        except TypeError as error:
+            raise CaptureError(f"the example inputs do not fit forward() of the model: {error}") from error
+        parameters = inspect.signature(self.model.forward).parameters
+        for name, value in bound.arguments.items():
+            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                for position, each in enumerate(value):
+                    self._placeholder(f"{name}_{position}", each, inspect.Parameter.empty)
+            elif parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                for key, each in value.items():
+                    self._placeholder(key, each, inspect.Parameter.empty)
+            else:
+                self._placeholder(name, value, parameters[name].default)
+        return bound.args, bound.kwargs
+
+    def _placeholder(self, name: str, value: Any, default: Any) -> None:
+        node = (
+            self.graph.placeholder(name)
+            if default is inspect.Parameter.empty
+            else self.graph.placeholder(name, default_value=default)
+        )
+        self._bind_tree(value, node)
+
+    def _bind_tree(self, value: Any, node: fx.Node) -> None:
+        if isinstance(value, torch.Tensor):
+            self._bind(value, node, node)
+        elif isinstance(value, (tuple, list)):
+            for position, each in enumerate(value):
+                self._bind_tree(each, self.graph.call_function(operator.getitem, (node, position)))
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                self._bind_tree(each, self.graph.call_function(operator.getitem, (node, key)))
+
+    def _output(self, result: Any) -> Any:
+        if isinstance(result, torch.Tensor):
+            return self._node(result)
+        if isinstance(result, TracedNumber):
+            return result.node
+        if isinstance(result, (tuple, list)):
+            items = [self._output(each) for each in result]
+            return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
+        if type(result) is dict:
+            return {key: self._output(each) for key, each in result.items()}
+        if result is None or isinstance(result, (bool, int, float, str)):
+            return result
+        raise CaptureError(
+            f"the model returns a {type(result).__name__}; let it return tensors, tuples, lists or dicts of them"
+        )
+
+    # ------------------------------------------------------------------ modules
+
+    @contextmanager
+    def _patched_calls(self) -> Iterator[None]:
+        original = nn.Module.__call__
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            return self._call_module(original, module, args, kwargs)
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]  # as torch.fx does: put back below
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = original  # type: ignore[method-assign]  # see above
+
+    def _call_module(
+        self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self._paused:
+            return original(module, *args, **kwargs)
+        self._path.append(self._module_names.get(module, self._path[-1] if self._path else ""))
+        try:
+            if module in self._module_names and self._is_leaf_call(module, args):
+                return self._call_leaf(original, module, args, kwargs)
+            return original(module, *args, **kwargs)
+        finally:
+            self._path.pop()
+
+    def _is_leaf_call(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
+        """Whether the module can be one node; one that writes memory that others hold cannot."""
+        if not is_leaf(module):
+            return False
+        return not getattr(module, "inplace", False) or (len(args) == 1 and self._owns(args[0]))
+
+    def _call_leaf(
+        self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        name = self._module_names[module]
+        if getattr(module, "inplace", False):
+            self.replaced[name] = copy.copy(module)
+            self.replaced[name].inplace = False
+        node = self.graph.call_module(name, self._args(args), self._args(kwargs))
+        with self._pause():
+            result = original(module, *args, **kwargs)
+        self._bind_result(result, node, (args, kwargs))
+        return result
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    # ------------------------------------------------------------------ functions
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._paused:
+            return func(*args, **kwargs)
+        if functions.is_getter(func):
+            return self._get(func, args[0])
+        name = functions.name_of(func)
+        if name in functions.SIZES:
+            return self._sizes(name, func, args, kwargs)
+        if name in functions.READS_VALUE:
+            return self._read(name, func, args, kwargs)
+        if name in functions.SILENT:
+            return func(*args, **kwargs)
+        return self._record(func, name, args, kwargs)
+
+    def _get(self, getter: Any, tensor: torch.Tensor) -> Any:
+        value, name = getter(tensor), getter.__self__.__name__
+        if name == "shape" and self._is_traced(tensor):
+            return sizes_of(tensor, self._node(tensor), self._freeze)
+        if isinstance(value, torch.Tensor) and name != "grad" and self._is_traced(tensor):
+            node = self.graph.call_function(getattr, (self._node(tensor), name))
+            self._bind_result(value, node, (tensor,))
+        return value
+
+    def _sizes(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        tensor = args[0]
+        if not self._is_traced(tensor):
+            return func(*args, **kwargs)
+        sizes = sizes_of(tensor, self._node(tensor), self._freeze)
+        if name == "numel":
+            node = self._node(tensor)
+            return traced(tensor.numel(), lambda: self.graph.call_method("numel", (node,)), self._freeze)
+        dim = args[1] if len(args) > 1 else kwargs.get("dim")
+        return sizes if dim is None else sizes[plain(dim)]
+
+    def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
+        if self._is_traced(args[0]) and self._varies(self._node(args[0])):
+            self._freeze(name.strip("_"))
+        return func(*args, **kwargs)
+
+    def _record(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Any) -> Any:
+        target = functions.written(func, name, args, kwargs)
+        if target is None:
+            node = self._emit(func, name, args, kwargs)
+            result = func(*args, **kwargs)
+            self._bind_result(result, node, (args, kwargs))
+            return result
+        pure = functions.out_of_place(func, name, args, kwargs)
+        if pure is not None and self._owns(target):
+            return self._record_out_of_place(pure, func, args, kwargs, target)
+        node = self._emit(func, name, args, kwargs)
+        node.meta["effect"] = True
+        self._mutated.add(self._node(target).meta["root"])
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor):
+            self._bind(result, node, self._node(target).meta["root"])
+        return result
+
+    def _record_out_of_place(
+        self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
+    ) -> Any:
+        node = self._emit(pure.func, pure.name, args, {**kwargs, **pure.kwargs})
+        others = [each for each in _tensors_in((args, kwargs)) if each is not target]
+        result = func(*args, **kwargs)
+        if any(each.dtype != target.dtype for each in others):
+            # An in-place operation keeps the dtype of what it writes, where out of place would promote.
+            self._describe(node, target)
+            node = self.graph.call_method("to", (node, target.dtype))
+        self._bind(target, node, node)
+        return result
+
+    def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
+        op, target, swap = functions.as_node(func, name)
+        arguments = self._args(args[::-1] if swap else args)
+        return self.graph.create_node(op, target, arguments, self._args(kwargs))
+
+    # ------------------------------------------------------------------ tensors and nodes
+
+    def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> None:
+        if isinstance(result, torch.Tensor):
+            self._bind(result, node, self._root(result, node, sources))
+            return
+        self._describe(node, result)
+        if isinstance(result, (tuple, list)):
+            for position, each in enumerate(result):
+                if isinstance(each, torch.Tensor):
+                    item = self.graph.call_function(operator.getitem, (node, position))
+                    self._bind(each, item, self._root(each, item, sources))
+
+    def _root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
+        """The node whose memory ``result`` shares, among those that it was computed from."""
+        for source in _tensors_in(sources):
+            if source.layout == result.layout == torch.strided and _same_memory(source, result):
+                root: fx.Node = self._node(source).meta["root"]
+                return root
+        return node
+
+    def _bind(self, tensor: torch.Tensor, node: fx.Node, root: fx.Node) -> None:
+        self._describe(node, tensor)
+        node.meta["root"] = root
+        self._nodes[tensor] = node
+
+    def _describe(self, node: fx.Node, value: Any) -> None:
+        node.meta["module"] = self._path[-1] if self._path else ""
+        node.meta["value"] = _info(value)
+
+    def _node(self, tensor: torch.Tensor) -> fx.Node:
+        node: fx.Node | None = self._nodes.get(tensor)
+        if node is None:
+            node = self._attribute_node(tensor)
+        return node
+
+    def _attribute_node(self, tensor: torch.Tensor) -> fx.Node:
+        name = self._attributes.get(tensor)
+        if name is None:
+            raise CaptureError(
+                f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation at "
+                f"{_source_line()}; register it as a buffer, or compute it with torch operations"
+            )
+        if name.startswith("_constant"):
+            self.replaced[name] = tensor
+        node = self.graph.get_attr(name) if "." not in name else self.graph.create_node("get_attr", name)
+        self._bind(tensor, node, node)
+        return node
+
+    def _is_traced(self, tensor: Any) -> bool:
+        return isinstance(tensor, torch.Tensor) and (tensor in self._nodes or tensor in self._attributes)
+
+    def _owns(self, tensor: torch.Tensor) -> bool:
+        """Whether the memory of ``tensor`` was made by an operation and no other live tensor shares it."""
+        root = self._node(tensor).meta["root"]
+        if root.op == "get_attr" or root in self._mutated:
+            return False
+        return not any(node.meta["root"] is root and other is not tensor for other, node in list(self._nodes.items()))
+
+    def _varies(self, node: fx.Node) -> bool:
+        """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
+        seen, stack = set(), [node]
+        while stack:
+            each = stack.pop()
+            if each.op in ("placeholder", "get_attr", "call_module"):
+                return True
+            stack.extend(source for source in each.all_input_nodes if source not in seen)
+            seen.update(each.all_input_nodes)
+        return False
+
+    def _args(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self._node(value)
+        if isinstance(value, TracedNumber):
+            return value.node
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return tuple(self._args(each) for each in value)
+        if isinstance(value, list):
+            return [self._args(each) for each in value]
+        if isinstance(value, dict):
+            return {key: self._args(each) for key, each in value.items()}
+        if isinstance(value, slice):
+            return slice(self._args(value.start), self._args(value.stop), self._args(value.step))
+        return value
+
+    def _freeze(self, what: str) -> None:
+        self.baked.append(f"{what} at {_source_line()}")
+
+
+def _tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield parameters, buffers, then plain tensor attributes, the last under names of our own."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+    count = 0
+    for module in model.modules():
+        for value in vars(module).values():
+            for tensor in _tensors_in(value) if isinstance(value, (torch.Tensor, list, tuple)) else ():
+                yield f"_constant{count}", tensor
+                count += 1
+
+
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _tensors_in(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _tensors_in(each)
+
+
+def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata
+
+
+def _info(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return TensorInfo.of(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_info(each) for each in value)
+    return None
+
+
+def _source_line() -> str:
+    """The innermost line of the user's code: outside torch's and this package's own files."""
+    ours = tuple(__file__.rpartition("/")[:1])
+    for frame in reversed(traceback.extract_stack()):
+        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename:
+            return f"{frame.filename}:{frame.lineno}"
+    return "an unknown line"

@@ -1,0 +1,93 @@
+"""Which entries of every tensor do not depend on an input.
+
+The same abstract interpretation as zero propagation, with another meaning: ``True`` says that an entry is the
+same whatever the input. It is kept by entries, since a class token beside a sequence depends on nothing until
+something mixes it with the rest. Parameters are constants; a zero weight ends a dependence.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+import numpy as np
+from torch import fx
+
+from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation, Undo, nothing_known
+from autosubnet.ops.call import Value
+from autosubnet.ops.masks import Mask, MaskTree, is_zero, same, uniform
+
+
+class Dependence:
+    """For one input: the entries of every node that do not depend on it, kept up to date with the zeros.
+
+    Args:
+        view: the graph.
+        propagation: its zero masks.
+        source: the placeholder in question.
+    """
+
+    def __init__(self, view: GraphView, propagation: Propagation, source: fx.Node) -> None:
+        self.view = view
+        self.propagation = propagation
+        self.source = source
+        self.masks: dict[fx.Node, MaskTree] = {}
+        for node in view.nodes:
+            self.masks[node] = self.transfer(node)
+
+    def depends(self, node: fx.Node) -> bool:
+        """Whether any entry of the node depends on the input."""
+        mask = self.masks[node]
+        return not all(is_zero(each) for each in (mask if isinstance(mask, tuple) else (mask,)) if each is not None)
+
+    def of(self, value: Value) -> Mask:
+        """Return which entries of a tensor do not depend on the input."""
+        if isinstance(value, str):
+            return uniform(self.propagation.of(value).ndim, True)
+        result: Mask = self.masks[value]
+        return result
+
+    def transfer(self, node: fx.Node) -> MaskTree:
+        """Return the node's mask from those of what it reads."""
+        if node.meta["value"] is None:
+            return None
+        nothing = nothing_known(node)
+        if node is self.source or node.meta["mutated"]:
+            return nothing
+        if not node.meta["data"] or node.op == "placeholder":
+            return _everything(nothing)
+        constant = self.view.rules[node].constants(self.view.calls[node], self.of, self.propagation.of)
+        return _either(constant, self.propagation.masks[node])
+
+    def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
+        """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""
+        index = self.view.index
+        queued = {index[node] for node in touched}
+        queued.update(index[user] for node in touched for user in node.users if user.op != "output")
+        queue = sorted(queued)
+        while queue:
+            position = heapq.heappop(queue)
+            queued.discard(position)
+            node = self.view.nodes[position]
+            mask = self.transfer(node)
+            if same(mask, self.masks[node]):
+                continue
+            undo.append((self.masks, node, self.masks[node]))
+            self.masks[node] = mask
+            for user in node.users:
+                if user.op != "output" and index[user] not in queued:
+                    queued.add(index[user])
+                    heapq.heappush(queue, index[user])
+
+
+def _everything(nothing: MaskTree) -> MaskTree:
+    if isinstance(nothing, tuple):
+        return tuple(_everything(each) for each in nothing)
+    return None if nothing is None else ~nothing
+
+
+def _either(constant: MaskTree, zero: MaskTree) -> MaskTree:
+    if isinstance(constant, tuple):
+        return tuple(_either(c, z) for c, z in zip(constant, zero, strict=True))
+    return None if constant is None else np.asarray(constant | zero)

@@ -1,0 +1,126 @@
+"""Vertices and segments of a trace (OTOv3, Section 3.1 and Algorithm 2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from os.path import commonprefix
+
+from torch import fx
+
+from autosubnet.capture.trace import TensorInfo
+from autosubnet.graph.dependency import DependencyGraph, Segment
+from autosubnet.graph.vertex import Vertex
+from autosubnet.graph.view import GraphView
+from autosubnet.ops.kind import Kind
+
+
+def build_dependency_graph(view: GraphView) -> DependencyGraph:
+    """Return vertices and segments of a trace.
+
+    A vertex is a node whose value depends on an input; what merely computes a weight or a size belongs to the
+    vertex that reads it. Segments grow along single readers and end at a joint, at a vertex with several
+    readers, or at one that reads several tensors.
+    """
+    vertices = _vertices(view)
+    readers = Counter(source for vertex in vertices for source in vertex.inputs)
+    segments = _grow(vertices, readers)
+    return DependencyGraph(tuple(vertices), tuple(_connect(segments, vertices)))
+
+
+def _vertices(view: GraphView) -> list[Vertex]:
+    vertices = []
+    for node in view.nodes:
+        if node.meta["data"]:
+            vertices.append(
+                Vertex(
+                    name=node.name,
+                    kind=kind_of(view, node),
+                    label=label_of(view, node),
+                    module=node.meta["module"] or "",
+                    variables=view.variables[node],
+                    inputs=_inputs(node),
+                    shape=node.meta["value"].shape if isinstance(node.meta["value"], TensorInfo) else None,
+                )
+            )
+    output = view.trace.graph.output_node()
+    vertices.append(Vertex("output", Kind.OUTPUT, "output", "", (), _inputs(output), None))
+    return vertices
+
+
+def _inputs(node: fx.Node) -> tuple[str, ...]:
+    return tuple(source.name for source in node.all_input_nodes if source.meta["data"])
+
+
+def kind_of(view: GraphView, node: fx.Node) -> Kind:
+    """Return the kind of a node."""
+    if node.op == "placeholder":
+        return Kind.INPUT
+    return view.rules[node].classify(view.calls[node]) if node in view.calls else Kind.UNKNOWN
+
+
+def label_of(view: GraphView, node: fx.Node) -> str:
+    """Return the operator in one word."""
+    if node.op == "call_module":
+        return type(view.calls[node].module).__name__
+    return str(getattr(node.target, "__name__", node.target)).strip("_")
+
+
+def _grow(vertices: list[Vertex], readers: Counter[str]) -> list[list[Vertex]]:
+    """Algorithm 2, lines 5 to 10, in topological order: each vertex joins the segment before it or starts one."""
+    by_name = {vertex.name: vertex for vertex in vertices}
+    home: dict[str, list[Vertex]] = {}
+    segments: list[list[Vertex]] = []
+    for vertex in vertices:
+        if vertex.kind in (Kind.INPUT, Kind.OUTPUT):
+            continue
+        before = by_name[vertex.inputs[0]]
+        alone = len(vertex.inputs) == 1 and readers[before.name] == 1
+        ends = {vertex.kind, before.kind} & {Kind.JOINT, Kind.INPUT}
+        if alone and not ends:
+            segment = home[before.name]
+        else:
+            segment = []
+            segments.append(segment)
+        segment.append(vertex)
+        home[vertex.name] = segment
+    return segments
+
+
+def _connect(segments: list[list[Vertex]], vertices: list[Vertex]) -> list[Segment]:
+    names = _names(segments)
+    home = {vertex.name: name for segment, name in zip(segments, names, strict=True) for vertex in segment}
+    incoming: dict[str, dict[str, None]] = {name: {} for name in names}
+    outgoing: dict[str, dict[str, None]] = {name: {} for name in names}
+    for vertex in vertices:
+        for source in vertex.inputs:
+            if source in home and home.get(vertex.name, "output") != home[source]:
+                outgoing[home[source]][home.get(vertex.name, "output")] = None
+                if vertex.name in home:
+                    incoming[home[vertex.name]][home[source]] = None
+    return [
+        Segment(
+            name=name,
+            vertices=tuple(vertex.name for vertex in segment),
+            variables=tuple(dict.fromkeys(each for vertex in segment for each in vertex.variables)),
+            incoming=tuple(incoming[name]),
+            outgoing=tuple(outgoing[name]),
+        )
+        for segment, name in zip(segments, names, strict=True)
+    ]
+
+
+def _names(segments: list[list[Vertex]]) -> list[str]:
+    """Name each segment after the module that holds its variables, as far as that is unique."""
+    wanted = [_module_of(segment) for segment in segments]
+    counts = Counter(wanted)
+    names: list[str] = []
+    for segment, name in zip(segments, wanted, strict=True):
+        first = next((vertex.name for vertex in segment if vertex.variables), segment[0].name)
+        names.append(name if name and counts[name] == 1 and name not in names else first)
+    return names
+
+
+def _module_of(segment: list[Vertex]) -> str:
+    paths = [name.split(".")[:-1] for vertex in segment for name in vertex.variables]
+    common = commonprefix(paths) if paths else []  # type: ignore[type-var]  # lists compare as well as strings
+    return ".".join(common) or (".".join(paths[0]) if paths else "")

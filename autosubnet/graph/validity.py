@@ -1,0 +1,151 @@
+"""Which groups may be removed together: the connectivity check of OTOv3 (Section 3.2, Algorithm 3, line 8).
+
+A set is valid if, with its slices zero, in both modes every output that depended on an input still does, and
+still depends on each required input. Parameters that happen to be zero do not count: validity is a property
+of the graph. Removing more never makes an invalid set valid, so candidates can be taken one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from torch import fx
+
+from autosubnet.capture.trace import MODES, TensorInfo, output_of
+from autosubnet.errors import BudgetError, InputError
+from autosubnet.graph.dependence import Dependence
+from autosubnet.graph.groups import Group
+from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation, Undo
+from autosubnet.ops.masks import Mask, uniform
+
+
+class Validity:
+    """A set of removed groups that grows, with the inputs that each node still depends on.
+
+    Args:
+        view: the graph.
+        required_inputs: names of inputs that outputs must keep depending on; by default every
+            floating-point one, or the first where there is none.
+
+    Raises:
+        InputError: a required input is not an input of the model.
+    """
+
+    def __init__(self, view: GraphView, required_inputs: Iterable[str] | None = None) -> None:
+        self.view = view
+        self.propagation = Propagation(view)
+        self.inputs = [node for node in view.nodes if node.op == "placeholder"]
+        self.required = frozenset(self._required(required_inputs))
+        self.dependences = {node: Dependence(view, self.propagation, node) for node in self.inputs if node.meta["data"]}
+        self.outputs = {
+            node: self._sources(node) for mode in MODES for node in _nodes_in(output_of(view.trace.graph, mode))
+        }
+
+    def try_add(self, group: Group) -> bool:
+        """Remove one group more if the set stays valid; say whether it was."""
+        undo = self.add(group)
+        if self.is_valid():
+            return True
+        self.propagation.undo(undo)
+        return False
+
+    def add(self, group: Group) -> Undo:
+        """Remove one group more, valid or not; return what takes it back."""
+        changes: dict[str, Mask] = {}
+        for each in group.slices:
+            changes[each.name] = self._union(each.name, each.dim, each.indices, changes)
+        undo = self.propagation.update(changes)
+        touched = self.propagation.changed(undo) + [
+            node for name in changes for node in self.view.readers_of.get(name, ())
+        ]
+        for dependence in self.dependences.values():
+            dependence.refresh(touched, undo)
+        return undo
+
+    def is_valid(self) -> bool:
+        """Whether every output is as alive as it has to be."""
+        for node, before in self.outputs.items():
+            now = self._sources(node)
+            if before and not (now and before & self.required <= now):
+                return False
+        return True
+
+    def _sources(self, node: fx.Node) -> frozenset[fx.Node]:
+        """The inputs that a node's value depends on."""
+        return frozenset(source for source, each in self.dependences.items() if each.depends(node))
+
+    def _union(self, name: str, dim: int | None, indices: Sequence[int] | None, changes: dict[str, Mask]) -> Mask:
+        parameter = self.view.parameters[name]
+        if dim is None or indices is None:
+            return uniform(parameter.ndim, True)
+        shape = [1] * parameter.ndim
+        shape[dim] = parameter.shape[dim]
+        mask = np.zeros(shape, dtype=bool)
+        mask.reshape(-1)[list(indices)] = True
+        before = changes.get(name, self.propagation.of(name))
+        result: Mask = mask | before
+        return result
+
+    def _required(self, names: Iterable[str] | None) -> list[fx.Node]:
+        if names is None:
+            floating = [node for node in self.inputs if _is_floating(node.meta["value"])]
+            return floating or self.inputs[:1]
+        by_name = {node.name: node for node in self.inputs}
+        for name in names:
+            if name not in by_name:
+                raise InputError(f"required input {name!r} is none of the model's: {', '.join(by_name)}")
+        return [by_name[name] for name in names]
+
+
+def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequence[int], count: int) -> list[int]:
+    """Choose ``count`` groups that may go together, in order of preference (Algorithm 3, line 8).
+
+    Groups are taken greedily. Where the preferred ones block so many others that too few are left, the
+    preference is followed as far as possible before the order that leaves the most (that of the graph).
+
+    Raises:
+        BudgetError: not so many can go together, as far as the greedy search sees.
+    """
+    chosen = _greedy(make(), groups, order, count)
+    if len(chosen) == count:
+        return chosen
+    fallback = _greedy(make(), groups, range(len(groups)), count)
+    if len(fallback) < count:
+        most = max(len(chosen), len(fallback))
+        raise BudgetError(
+            f"{count} of {len(groups)} groups are to be removed, but only {most} were found that leave every output "
+            f"connected to its inputs; ask for a target_group_sparsity of at most {most / max(len(groups), 1):.3f}"
+        )
+    kept = len(chosen)
+    while True:
+        kept //= 2
+        mixed = [*chosen[:kept], *(each for each in fallback if each not in chosen[:kept])]
+        result = _greedy(make(), groups, mixed, count)
+        if len(result) == count or not kept:
+            return result
+
+
+def _greedy(validity: Validity, groups: Sequence[Group], order: Iterable[int], count: int) -> list[int]:
+    chosen: list[int] = []
+    for position in order:
+        if len(chosen) == count:
+            break
+        if validity.try_add(groups[position]):
+            chosen.append(position)
+    return chosen
+
+
+def _is_floating(info: object) -> bool:
+    return isinstance(info, TensorInfo) and info.dtype.is_floating_point
+
+
+def _nodes_in(structure: object) -> list[fx.Node]:
+    if isinstance(structure, fx.Node):
+        return [structure]
+    if isinstance(structure, dict):
+        return [node for each in structure.values() for node in _nodes_in(each)]
+    if isinstance(structure, (tuple, list)):
+        return [node for each in structure for node in _nodes_in(each)]
+    return []

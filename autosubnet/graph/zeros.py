@@ -1,0 +1,124 @@
+"""Zero propagation: which entries of every tensor are zero for every input.
+
+An abstract interpretation of the trace over the lattice of zero masks (``ops/masks.py``), ordered by claims.
+Each operator's transfer function is monotone and sound: given claims that hold, it makes claims that hold,
+for every input for which all intermediate values are finite, in train and in eval mode. The graph is acyclic,
+so one pass in topological order gives the result; when parameters change, only what is downstream of them is
+visited again, until nothing changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Any
+
+from torch import fx
+
+from autosubnet.capture.trace import TensorInfo
+from autosubnet.graph.view import GraphView
+from autosubnet.ops.call import Value
+from autosubnet.ops.masks import Mask, MaskTree, is_zero, of_tensor, same, uniform
+
+Undo = list[tuple[dict[Any, Any], Any, Any]]
+
+
+class Propagation:
+    """Zero masks of all nodes, given those of the parameters, kept up to date as these change.
+
+    Args:
+        view: the graph.
+        parameters: masks of parameters; those not named are taken for non-zero. Buffers always are, since
+            training changes them.
+    """
+
+    def __init__(self, view: GraphView, parameters: dict[str, Mask] | None = None) -> None:
+        self.view = view
+        self.parameters = dict(parameters or {})
+        self.masks: dict[fx.Node, MaskTree] = {}
+        for node in view.nodes:
+            self.masks[node] = self.transfer(node)
+
+    def of(self, value: Value) -> Mask:
+        """Return the mask of a tensor."""
+        if isinstance(value, str):
+            mask = self.parameters.get(value)
+            return uniform(self._ndim(value), False) if mask is None else mask
+        result: Mask = self.masks[value]
+        return result
+
+    def transfer(self, node: fx.Node) -> MaskTree:
+        """Return the node's mask from those of what it reads."""
+        if node.meta["value"] is None:
+            return None
+        if node.op == "placeholder" or node.meta["mutated"]:
+            return nothing_known(node)
+        if node.op == "get_attr":
+            name = self.view.attribute_name(node)
+            return self.of(name) if name in self.parameters else nothing_known(node)
+        call = self.view.calls[node]
+        return self.view.rules[node].zeros(call, self.of)
+
+    def update(self, changes: dict[str, Mask]) -> Undo:
+        """Change masks of parameters and propagate; return what changed, as :meth:`undo` needs it."""
+        undo: Undo = []
+        queue: list[tuple[int, fx.Node]] = []
+        queued: set[fx.Node] = set()
+
+        def push(nodes: Iterable[fx.Node]) -> None:
+            for node in nodes:
+                if node not in queued and node.op != "output":
+                    queued.add(node)
+                    heapq.heappush(queue, (self.view.index[node], node))
+
+        for name, mask in changes.items():
+            undo.append((self.parameters, name, self.parameters.get(name)))
+            self.parameters[name] = mask
+            push(self.view.readers_of.get(name, ()))
+        while queue:
+            _, node = heapq.heappop(queue)
+            queued.discard(node)
+            mask = self.transfer(node)
+            if not same(mask, self.masks[node]):
+                undo.append((self.masks, node, self.masks[node]))
+                self.masks[node] = mask
+                push(node.users)
+        return undo
+
+    def changed(self, undo: Undo) -> list[fx.Node]:
+        """Return the nodes whose masks an update changed."""
+        return [key for table, key, _ in undo if table is self.masks]
+
+    def undo(self, log: Undo) -> None:
+        """Take an update back."""
+        for table, key, old in reversed(log):
+            if old is None and table is self.parameters:
+                del table[key]
+            else:
+                table[key] = old
+
+    def is_zero(self, node: fx.Node) -> bool:
+        """Whether the node's tensor is wholly zero."""
+        return is_zero(self.masks[node])
+
+    def _ndim(self, name: str) -> int:
+        parameter = self.view.parameters.get(name)
+        return 1 if parameter is None else parameter.ndim
+
+
+def values_of(view: GraphView) -> dict[str, Mask]:
+    """Return the masks of the parameters' present values."""
+    return {name: of_tensor(parameter) for name, parameter in view.parameters.items()}
+
+
+def nothing_known(node: fx.Node) -> MaskTree:
+    """Return masks that claim nothing of a node's value, in its structure."""
+    return _nothing(node.meta["value"])
+
+
+def _nothing(info: Any) -> MaskTree:
+    if isinstance(info, TensorInfo):
+        return uniform(len(info.shape), False)
+    if isinstance(info, tuple):
+        return tuple(_nothing(each) for each in info)
+    return None

@@ -1,0 +1,17 @@
+"""Operator rules: one family a file. Importing the package registers them all."""
+
+from autosubnet.ops import (  # noqa: F401  # imported for their registrations
+    arithmetic,
+    attention,
+    concat,
+    convolution,
+    elementwise,
+    layout,
+    linear,
+    normalization,
+    reduction,
+)
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Rule
+
+__all__ = ["Rule", "register_rule"]

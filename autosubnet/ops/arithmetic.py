@@ -1,0 +1,187 @@
+"""Operators over several tensors, entry by entry: sums, products, choices."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from autosubnet.ops.call import Call, Value, is_tensor, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, uniform, with_ndim
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
+
+
+class Broadcast(Rule):
+    """Entry by entry over operands that broadcast against each other."""
+
+    def classify(self, call: Call) -> Kind:
+        """A joint of two or more tensors that depend on the input, else an accessory."""
+        return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.ACCESSORY
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where all operands are."""
+        return reduce(
+            np.logical_and,
+            (mask_of(call, operand, constants) for operand in call.operands),
+            known(call, True),
+        )
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Every index goes with the same index of each operand that has it."""
+        for operand in call.operands:
+            lead = len(call.shape) - len(shape_of(operand))
+            for dim, size in enumerate(shape_of(operand)):
+                same = size == call.shape[dim + lead]
+                yield Tie(operand, dim, call.node, dim + lead) if same else Free(operand, dim)
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Dimension by dimension those of an operand that has the output's size."""
+        result: list[Any] = [None] * len(call.shape)
+        for operand in call.operands:
+            lead = len(call.shape) - len(shape_of(operand))
+            for dim, size in enumerate(sizes(operand)):
+                if shape_of(operand)[dim] == call.shape[dim + lead] and result[dim + lead] is None:
+                    result[dim + lead] = size
+        return result
+
+
+def mask_of(call: Call, operand: Any, zeros: ZerosOf) -> Mask:
+    """Return the mask of an operand that may be a number, seen by broadcasting against the output."""
+    ndim = len(call.shape)
+    if isinstance(operand, fx.Node):
+        return with_ndim(zeros(operand), ndim) if is_tensor(operand) else uniform(ndim, False)
+    return uniform(ndim, bool(operand == 0))
+
+
+def passes_as(call: Call, operand: Any) -> bool:
+    """Whether ``operand`` has the output's shape, dtype and memory layout, so that it can stand for it."""
+    return isinstance(operand, fx.Node) and operand.meta["value"] == call.node.meta["value"]
+
+
+class Sum(Broadcast):
+    """a + alpha b, or a - alpha b."""
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where both are."""
+        return mask_of(call, call.node.args[0], zeros) & mask_of(call, call.argument(1, "other"), zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Another term remains."""
+        return "another term of the sum is not zero"
+
+    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
+        """The other term, if it alone has the shape, dtype and layout of the sum; with its sign."""
+        first, second = call.node.args[0], call.argument(1, "other")
+        if second in zero and first not in zero and passes_as(call, first):
+            return Alias(first)  # type: ignore[arg-type]  # passes_as has seen that it is a node
+        if first not in zero or second in zero or not passes_as(call, second):
+            return None
+        factor = self.sign * call.node.kwargs.get("alpha", 1)  # type: ignore[operator]  # alpha is a number
+        if factor == 1:
+            return Alias(second)
+        return Replace(operator.neg, (second,), {}) if factor == -1 else Replace(operator.mul, (second, factor), {})
+
+
+class Product(Broadcast):
+    """a * b."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where one of them is."""
+        return mask_of(call, call.node.args[0], zeros) | mask_of(call, call.argument(1, "other"), zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """No factor is zero."""
+        return "none of its factors is zero"
+
+
+class Quotient(Broadcast):
+    """a / b."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the numerator is, if the denominator is a number or a size, so that 0 / 0 cannot occur."""
+        denominator = call.argument(1, "other")
+        if isinstance(denominator, fx.Node) and is_tensor(denominator):
+            return known(call, False)
+        return mask_of(call, call.node.args[0], zeros) | known(call, False)
+
+    def why_not_zero(self, call: Call) -> str:
+        """The numerator is not zero, or the denominator might be."""
+        return "its numerator is not zero, or its denominator might be"
+
+
+class Choice(Broadcast):
+    """Takes each entry from one of its operands: maximum, minimum, where, lerp."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where all that it may take are."""
+        chosen = [*call.node.args[self.first :], *call.node.kwargs.values()]
+        return reduce(np.logical_and, (mask_of(call, each, zeros) for each in chosen[:2]))
+
+    def why_not_zero(self, call: Call) -> str:
+        """Something else may be taken."""
+        return "it may take an entry that is not zero"
+
+
+class MaskedFill(Broadcast):
+    """Replaces entries by a number."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the input is, if the number is."""
+        return mask_of(call, call.input, zeros) & mask_of(call, call.argument(2, "value"), zeros)
+
+
+class AddProduct(Broadcast):
+    """x + value a b (``addcmul``)."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where x is, and a or b."""
+        x, a, b = (mask_of(call, each, zeros) for each in call.node.args[:3])
+        return x & (a | b)
+
+    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
+        """X alone where the product is zero."""
+        x, a, b = call.node.args[:3]
+        if (a in zero or b in zero) and x not in zero and passes_as(call, x):
+            return Alias(x)  # type: ignore[arg-type]  # passes_as has seen that it is a node
+        return None
+
+
+class Compare(Broadcast):
+    """Comparisons and logic: nothing is claimed of their values."""
+
+
+register_rule(Sum(1), functions=[operator.add, torch.add], methods=["add"])
+register_rule(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=["sub", "subtract"])
+register_rule(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
+register_rule(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
+register_rule(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])
+register_rule(Choice(1), functions=[torch.where])
+register_rule(MaskedFill(), functions=[torch.masked_fill], methods=["masked_fill"])
+register_rule(AddProduct(), functions=[torch.addcmul], methods=["addcmul"])
+register_rule(
+    Compare(),
+    functions=[
+        torch.eq,
+        torch.ne,
+        torch.lt,
+        torch.le,
+        torch.gt,
+        torch.ge,
+        torch.logical_and,
+        torch.logical_or,
+    ],
+    methods=["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"],
+)

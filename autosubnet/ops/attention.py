@@ -1,0 +1,100 @@
+"""Products of matrices, and attention."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosubnet.ops.call import Call, is_tensor, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, with_ndim
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Rule, ZerosOf, known
+
+
+class MatMul(Rule):
+    """(..., n, k) x (..., k, m)."""
+
+    def classify(self, call: Call) -> Kind:
+        """A joint of two tensors that depend on the input; a stem where one is a weight."""
+        return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the row or the column is, or where for each k one of the two factors is."""
+        a, b = call.node.args[0], call.argument(1, "other", call.node.kwargs.get("mat2"))
+        if min(len(shape_of(a)), len(shape_of(b))) < 2:
+            return known(call, is_zero(zeros(a)) or is_zero(zeros(b)))
+        a, b = zeros(a), zeros(b)
+        rows, columns = a.all(axis=-1, keepdims=True), b.all(axis=-2, keepdims=True)
+        terms = a.all(axis=-2)[..., None, :] | b.all(axis=-1)[..., None, :]
+        ndim = len(call.shape)
+        zero: Mask = (
+            with_ndim(rows, ndim) | with_ndim(columns, ndim) | with_ndim(terms.all(axis=-1, keepdims=True), ndim)
+        )
+        return zero
+
+    def why_not_zero(self, call: Call) -> str:
+        """No factor is zero."""
+        return "none of its factors is zero"
+
+
+class Einsum(Rule):
+    """A sum of products: zero where a factor is wholly zero."""
+
+    def classify(self, call: Call) -> Kind:
+        """A joint of two tensors that depend on the input; a stem where all but one are weights."""
+        return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where any operand is wholly zero."""
+        return known(call, any(is_zero(zeros(operand)) for operand in call.operands if is_tensor(operand)))
+
+
+class ScaledDotProductAttention(Rule):
+    """Averages of V's rows: zero where V is; a zero Q or K gives the mean of V."""
+
+    kind = Kind.JOINT
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Features of V that are zero in every row."""
+        value = call.argument(2, "value")
+        return with_ndim(collapse(zeros(value), [-2]), len(call.shape))
+
+    def is_random(self, call: Call) -> bool:
+        """Whether it drops weights."""
+        return call.argument(4, "dropout_p", 0.0) != 0.0
+
+    def why_not_zero(self, call: Call) -> str:
+        """V is not zero."""
+        return "its values V are not zero"
+
+
+class MultiheadAttention(Rule):
+    """Projections, attention and an output projection: zero where the last one is."""
+
+    kind = Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """Features whose row and bias of the output projection are zero."""
+        zero = zeros(call.tensors["out_proj.weight"]).all(axis=1)
+        if "out_proj.bias" in call.tensors:
+            zero = zero & zeros(call.tensors["out_proj.bias"])
+        nothing = call.nothing_known()
+        return (zero.reshape((1,) * (nothing[0].ndim - 1) + zero.shape), *nothing[1:])
+
+    def why_not_zero(self, call: Call) -> str:
+        """Its output projection."""
+        return "its output projection is not zero"
+
+    def is_random(self, call: Call) -> bool:
+        """Whether it drops weights."""
+        return call.module is not None and call.module.dropout != 0.0
+
+
+register_rule(MatMul(), functions=[torch.matmul, torch.bmm, torch.mm, operator.matmul], methods=["matmul", "bmm", "mm"])
+register_rule(Einsum(), functions=[torch.einsum])
+register_rule(ScaledDotProductAttention(), functions=[F.scaled_dot_product_attention])
+register_rule(MultiheadAttention(), modules=[nn.MultiheadAttention])

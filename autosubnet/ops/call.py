@@ -1,0 +1,100 @@
+"""One call of an operator, seen alike whether it is a leaf module, a function or a method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from autosubnet.ops.masks import MaskTree, uniform
+
+Value = fx.Node | str  # a tensor: the node that computes it, or the name of a parameter or buffer
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node together with its leaf module and the names of that module's tensors.
+
+    Attributes:
+        node: the node; ``node.meta["value"]`` says what was seen there.
+        module: the leaf module that it calls, or ``None``.
+        tensors: names of the module's own parameters and buffers, by role such as ``"weight"``.
+    """
+
+    node: fx.Node
+    module: nn.Module | None
+    tensors: dict[str, str]
+
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """Return an argument of the call by position or by name."""
+        if position < len(self.node.args):
+            return self.node.args[position]
+        return self.node.kwargs.get(name, default)
+
+    def setting(self, name: str, position: int, default: Any = None) -> Any:
+        """Return a hyper-parameter: the leaf module's attribute or the function's argument."""
+        if self.module is not None:
+            return getattr(self.module, name, default)
+        return self.argument(position, name, default)
+
+    def tensor(self, role: str, position: int) -> Value | None:
+        """Return a tensor such as the weight: the leaf module's, or the function's argument."""
+        if self.module is not None:
+            return self.tensors.get(role)
+        value = self.argument(position, role)
+        return value if isinstance(value, fx.Node) else None
+
+    @property
+    def input(self) -> fx.Node:
+        """The first operand."""
+        value = self.node.args[0] if self.node.args else next(iter(self.node.kwargs.values()))
+        assert isinstance(value, fx.Node), f"{self.node} has no tensor as its first argument"
+        return value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output at the example inputs."""
+        return shape_of(self.node)
+
+    @cached_property
+    def operands(self) -> tuple[fx.Node, ...]:
+        """The tensors that the call reads, each once, lists of tensors included."""
+        return tuple(node for node in self.node.all_input_nodes if is_tensor(node))
+
+    def nothing_known(self) -> MaskTree:
+        """Return masks that claim nothing, in the structure of the output."""
+        return _nothing(self.node.meta["value"])
+
+
+def is_tensor(node: fx.Node) -> bool:
+    """Whether the node computes one tensor."""
+    return hasattr(node.meta["value"], "shape")
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape that was seen at ``node``, which must compute one tensor."""
+    shape: tuple[int, ...] = node.meta["value"].shape
+    return shape
+
+
+def dtype_of(node: fx.Node) -> torch.dtype:
+    """Return the dtype that was seen at ``node``."""
+    dtype: torch.dtype = node.meta["value"].dtype
+    return dtype
+
+
+def pair(value: Any, length: int) -> Sequence[Any]:
+    """Return a setting such as a stride as one value a dimension."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * length
+
+
+def _nothing(info: Any) -> MaskTree:
+    if hasattr(info, "shape"):
+        return uniform(len(info.shape), False)
+    if isinstance(info, tuple):
+        return tuple(_nothing(each) for each in info)
+    return None

@@ -1,0 +1,122 @@
+"""Concatenation and stacking."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from autosubnet.ops.call import Call, Value, dtype_of, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree, compress, expand
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
+
+
+class Joining(Rule):
+    """Puts a list of tensors side by side."""
+
+    def classify(self, call: Call) -> Kind:
+        """A joint of two or more tensors that depend on the input, else an accessory."""
+        return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.ACCESSORY
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Side by side."""
+        return self.zeros(call, constants)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Another block remains."""
+        return "another block beside it is not zero"
+
+
+class Concat(Joining):
+    """Blocks side by side along an existing dimension; zero blocks can be cut out."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The blocks' masks side by side."""
+        dim = self.dim(call)
+        blocks = self.blocks(call)
+        if blocks is None:
+            return known(call, False)
+        masks = [zeros(block) for block in blocks]
+        if all(mask.size == 1 for mask in masks) and len({bool(mask.all()) for mask in masks}) == 1:
+            return masks[0]
+        masks = [expand(mask, shape_of(block), dim) for mask, block in zip(masks, blocks, strict=True)]
+        return compress(np.concatenate(_alike(masks, dim), axis=dim))
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Each block goes with its place; the other dimensions go with each other."""
+        dim, blocks = self.dim(call), self.blocks(call)
+        if blocks is None or len(set(blocks)) < len(blocks):
+            return  # a tensor beside itself would have to lose two places at once
+        start = 0
+        for block in blocks:
+            for each in range(len(call.shape)):
+                yield Tie(block, each, call.node, each, start if each == dim else 0)
+            start += shape_of(block)[dim]
+
+    def absorbs(self, call: Call) -> tuple[fx.Node, ...]:
+        """All blocks."""
+        return tuple(self.blocks(call) or ())
+
+    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
+        """The blocks that are left; a single one stands for itself."""
+        blocks = self.blocks(call)
+        if blocks is None:
+            return None
+        left = [block for block in blocks if block not in zero]
+        if not left or len({dtype_of(block) for block in blocks}) > 1:
+            return None
+        return Alias(left[0]) if len(left) == 1 else Replace(torch.cat, (left, self.dim(call)), {})
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the first block, added up along the dimension."""
+        blocks = self.blocks(call)
+        if blocks is None:
+            return None
+        every = [sizes(block) for block in blocks]
+        dim = self.dim(call)
+        total = every[0][dim]
+        for each in every[1:]:
+            total = emit(operator.add, total, each[dim])
+        return [*every[0][:dim], total, *every[0][dim + 1 :]]
+
+    def dim(self, call: Call) -> int:
+        """The dimension, counted from the front."""
+        dim = int(call.argument(1, "dim", call.node.kwargs.get("axis", 0)))
+        return dim % len(call.shape)
+
+    def blocks(self, call: Call) -> list[fx.Node] | None:
+        """The tensors, or ``None`` where they are not written out."""
+        blocks = call.argument(0, "tensors")
+        if not isinstance(blocks, (list, tuple)) or not all(isinstance(each, fx.Node) for each in blocks):
+            return None
+        # torch.cat skips legacy empty tensors of another number of dimensions
+        return list(blocks) if all(len(shape_of(each)) == len(call.shape) for each in blocks) else None
+
+
+class Stack(Joining):
+    """Blocks side by side along a new dimension."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The blocks' masks side by side."""
+        blocks = call.argument(0, "tensors")
+        if not isinstance(blocks, (list, tuple)):
+            return known(call, False)
+        dim = int(call.argument(1, "dim", 0)) % len(call.shape)
+        masks = [np.expand_dims(zeros(block), dim) for block in blocks]
+        return compress(np.concatenate(_alike(masks, dim), axis=dim))
+
+
+def _alike(masks: list[Mask], dim: int) -> list[Mask]:
+    """Broadcast the masks against each other along all dimensions but ``dim``."""
+    shape = np.broadcast_shapes(*((*mask.shape[:dim], 1, *mask.shape[dim + 1 :]) for mask in masks))
+    return [np.broadcast_to(mask, (*shape[:dim], mask.shape[dim], *shape[dim + 1 :])) for mask in masks]
+
+
+register_rule(Concat(), functions=[torch.cat, torch.concat, torch.concatenate])
+register_rule(Stack(), functions=[torch.stack])

@@ -1,0 +1,28 @@
+"""Operations that do more than return a value."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+from autosubnet.ops.call import Call
+from autosubnet.ops.registry import rule_of
+
+
+def call_of(node: fx.Node, module: nn.Module | None) -> Call:
+    """Return the call of a node, with the names that the module itself gives its tensors."""
+    tensors = {} if module is None else {name: f"{node.target}.{name}" for name, _ in _tensors(module)}
+    return Call(node, module, tensors)
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, object]]:
+    return [*module.named_parameters(), *module.named_buffers()]
+
+
+def must_stay(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node has an effect though nobody reads it: memory, running statistics, random numbers."""
+    if node.meta.get("effect"):
+        return True
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return False
+    call, rule = call_of(node, module), rule_of(node, module)
+    return rule.is_stateful(call) or rule.is_random(call) or (module is not None and bool(list(module.buffers())))

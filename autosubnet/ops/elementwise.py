@@ -1,0 +1,192 @@
+"""Operators that act on each entry of one tensor: activations, dropout, casts, copies."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosubnet.ops.call import Call, Value, is_tensor
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, known, tie_all
+
+
+class KeepsZero(Rule):
+    """f(0) = 0, entry by entry."""
+
+    kind = Kind.ACCESSORY
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the input is."""
+        return zeros(call.input)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where the input is."""
+        return constants(call.input)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Every index goes with the same index of the input."""
+        return tie_all(call, call.input)
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the input."""
+        return sizes(call.input)
+
+
+class LosesZero(KeepsZero):
+    """f(0) != 0, entry by entry: sigmoid, exp, cos, hard-sigmoid and their kin."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Nothing is zero."""
+        return known(call, False)
+
+    def why_not_zero(self, call: Call) -> str:
+        """It maps zero to something else."""
+        return "it does not map zero to zero"
+
+
+class Random(KeepsZero):
+    """Dropout and its kin: keeps zeros, random in train mode."""
+
+    def is_random(self, call: Call) -> bool:
+        """Random unless its probability is zero."""
+        return bool(call.setting("p", 1, call.setting("drop_prob", 1, 1.0)) != 0.0)
+
+
+class Power(KeepsZero):
+    """x ** c: zero stays zero for a positive number c."""
+
+    def classify(self, call: Call) -> Kind:
+        """An accessory, or a joint where the exponent is a tensor."""
+        return Kind.JOINT if len(call.operands) > 1 else Kind.ACCESSORY
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the base is, if the exponent is a positive number."""
+        exponent = call.argument(1, "exponent")
+        if not isinstance(exponent, (int, float)) or exponent <= 0 or not isinstance(call.node.args[0], torch.fx.Node):
+            return known(call, False)
+        return zeros(call.input)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """All or nothing."""
+        return Rule.constants(self, call, constants, zeros)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """As for one operand; nothing for two."""
+        return tie_all(call, call.input) if len(call.operands) == 1 and is_tensor(call.input) else ()
+
+    def why_not_zero(self, call: Call) -> str:
+        """Exponents that are no positive numbers."""
+        return "its exponent is not a positive number"
+
+
+class Softmax(Rule):
+    """Softmax and its kin mix entries along a dimension and are never zero."""
+
+    kind = Kind.ACCESSORY
+
+    def why_not_zero(self, call: Call) -> str:
+        """Its entries add up to one."""
+        return "its entries are positive whatever comes in"
+
+
+class PReLU(KeepsZero):
+    """PReLU has one slope for all channels (dimension 1) or one for each."""
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """The slopes go with the channels."""
+        yield from tie_all(call, call.input)
+        weight = call.tensor("weight", 1)
+        if weight is None:
+            return
+        shared = call.module is None or call.module.weight.numel() == 1
+        yield Free(weight, 0) if shared else Tie(weight, 0, call.node, 1)
+
+    def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
+        """Set the number of slopes."""
+        if (channels := kept(call.node, 1)) is not None and module.num_parameters != 1:
+            module.num_parameters = channels  # type: ignore[assignment]  # an int, which nn.Module's stub does not know
+
+
+class GLU(Rule):
+    """a * sigmoid(b) of the two halves of its input."""
+
+    kind = Kind.ACCESSORY
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the first half is."""
+        dim = call.setting("dim", 1, -1)
+        mask = zeros(call.input)
+        half = call.shape[dim]
+        return mask if mask.shape[dim] == 1 else mask.take(range(half), axis=dim)
+
+
+_KEEPS = [
+    "relu",
+    "relu6",
+    "hardtanh",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardswish",
+    "tanh",
+    "tanhshrink",
+    "softsign",
+    "softshrink",
+    "hardshrink",
+    "rrelu",
+]
+_LOSES = ["sigmoid", "hardsigmoid", "logsigmoid", "softplus", "threshold"]
+register_rule(
+    KeepsZero(),
+    modules=[
+        nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh,
+        nn.Tanhshrink, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Identity,
+        "timm.layers.activations.Swish", "timm.layers.activations.GELU", "timm.layers.activations.GELUTanh",
+    ],
+    functions=[
+        *(getattr(F, name) for name in _KEEPS if name != "hardtanh" and name != "rrelu"),
+        torch.relu, torch.tanh, torch.neg, torch.abs, torch.sqrt, torch.sin, torch.sign, torch.square, torch.selu,
+        torch.clone, torch.detach, operator.neg, operator.abs, operator.pos,
+    ],
+    methods=[
+        "relu", "tanh", "neg", "abs", "sqrt", "sin", "sign", "square", "clone", "detach", "contiguous", "to", "float",
+        "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "nan_to_num",
+    ],
+)  # fmt: skip
+register_rule(
+    LosesZero(),
+    modules=[nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus, nn.Threshold, nn.Hardtanh],
+    functions=[
+        *(getattr(F, name) for name in _LOSES), F.hardtanh, torch.sigmoid, torch.exp, torch.cos, torch.rsqrt, torch.log,
+        torch.reciprocal, torch.clamp,
+    ],
+    methods=["sigmoid", "exp", "cos", "rsqrt", "log", "reciprocal", "clamp"],
+)  # fmt: skip
+register_rule(
+    Random(),
+    modules=[
+        nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout, nn.RReLU,
+        "torchvision.ops.stochastic_depth.StochasticDepth", "timm.layers.drop.DropPath",
+    ],
+    functions=[F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout, F.rrelu],
+)  # fmt: skip
+register_rule(Power(), functions=[operator.pow, torch.pow], methods=["pow"])
+register_rule(
+    Softmax(),
+    modules=[nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin],
+    functions=[F.softmax, F.log_softmax, F.softmin, torch.softmax, torch.log_softmax],
+    methods=["softmax", "log_softmax"],
+)
+register_rule(PReLU(), modules=[nn.PReLU], functions=[F.prelu, torch.prelu])
+register_rule(GLU(), modules=[nn.GLU], functions=[F.glu])

@@ -1,0 +1,247 @@
+"""Operators that move entries about without changing them: reshape, permute, slice, pad, split."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from autosubnet.ops.call import Call, Value, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, reshape, uniform
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
+
+
+class Layout(Rule):
+    """Common to all: one tensor in, its entries out."""
+
+    kind = Kind.ACCESSORY
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """Zero where the whole tensor is."""
+        zero = is_zero(zeros(call.input))
+        return filled(call.nothing_known(), zero)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Moved about as zeros are."""
+        return moved(self, call, constants)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Its input is not zero."""
+        return "what comes in is not wholly zero"
+
+
+class Reshape(Layout):
+    """View, reshape, flatten, unflatten, squeeze, unsqueeze: the same entries in the same order."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The mask, reshaped."""
+        if call.nothing_known() is None or np.prod(call.shape) == 0:
+            return known(call, False)
+        return reshape(zeros(call.input), shape_of(call.input), call.shape)
+
+
+class Flatten(Reshape):
+    """Joins adjacent dimensions, whose sizes it reads off its input."""
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Dimensions outside of the joined ones stay; the first joined one goes with blocks."""
+        ndim = len(shape_of(call.input))
+        start = int(call.setting("start_dim", 1, 0)) % ndim if ndim else 0
+        end = int(call.setting("end_dim", 2, -1)) % ndim if ndim else 0
+        for dim in range(start):
+            yield Tie(call.input, dim, call.node, dim)
+        block = int(np.prod(shape_of(call.input)[start + 1 : end + 1], dtype=int))
+        yield Tie(call.input, start, call.node, start, repeat=block)
+        for dim in range(end + 1, ndim):
+            yield Tie(call.input, dim, call.node, dim - (end - start))
+
+
+class Permute(Layout):
+    """Permute, transpose, movedim, T: the order of dimensions is found from a probe."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The mask, permuted."""
+        return zeros(call.input).transpose(self.order(call))
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Each dimension goes where it goes."""
+        for target, dim in enumerate(self.order(call)):
+            yield Tie(call.input, dim, call.node, target)
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the input, permuted."""
+        given = sizes(call.input)
+        return [given[dim] for dim in self.order(call)]
+
+    def order(self, call: Call) -> list[int]:
+        """Which dimension of the input each dimension of the output is."""
+        probe = torch.empty([2 + dim for dim in range(len(shape_of(call.input)))], device="meta")
+        arguments = (probe, *call.node.args[1:])
+        if call.node.op == "call_method":
+            moved = getattr(torch.Tensor, str(call.node.target))(*arguments, **call.node.kwargs)
+        else:
+            moved = call.node.target(*arguments, **call.node.kwargs)  # type: ignore[operator]  # a function
+        return [size - 2 for size in moved.shape]
+
+
+class Expand(Layout):
+    """Repeats dimensions of size 1 without copying."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The mask, with leading dimensions."""
+        mask = zeros(call.input)
+        return mask.reshape((1,) * (len(call.shape) - mask.ndim) + mask.shape)
+
+
+class Split(Layout):
+    """Chunk, split, unbind, tensor_split: several outputs; what they are is seen from their shapes."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """The mask, cut into the pieces."""
+        mask, shape = zeros(call.input), shape_of(call.input)
+        pieces = [info.shape for info in call.node.meta["value"]]
+        dim = self.dim(call, len(shape))
+        if mask.shape[dim] == 1 or any(len(piece) != len(shape) for piece in pieces):
+            return filled(call.nothing_known(), is_zero(mask)) if mask.shape[dim] > 1 else self._alike(call, mask)
+        ends = np.cumsum([piece[dim] for piece in pieces])
+        return tuple(mask.take(range(end - piece[dim], end), axis=dim) for end, piece in zip(ends, pieces, strict=True))
+
+    def dim(self, call: Call, ndim: int) -> int:
+        """The dimension that is cut, counted from the front."""
+        unbind = getattr(call.node.target, "__name__", call.node.target) == "unbind"
+        return int(call.argument(1 if unbind else 2, "dim", 0)) % ndim
+
+    def _alike(self, call: Call, mask: Mask) -> MaskTree:
+        ndim = call.nothing_known()[0].ndim
+        if ndim == mask.ndim:
+            return tuple(mask for _ in call.node.meta["value"])
+        dropped = np.squeeze(mask, axis=self.dim(call, mask.ndim))
+        return tuple(dropped for _ in call.node.meta["value"])
+
+
+class GetItem(Layout):
+    """x[...]: an output of several, or a slice."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """The output's mask; of a slice what is zero along every index that could be taken."""
+        source, index = call.node.args[0], call.node.args[1]
+        mask: MaskTree = zeros(source)  # type: ignore[arg-type]  # a node
+        if isinstance(mask, tuple):
+            return mask[index] if isinstance(index, int) else call.nothing_known()
+        if mask is None or call.nothing_known() is None:
+            return call.nothing_known()
+        return _sliced(mask, shape_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
+
+    def classify(self, call: Call) -> Kind:
+        """An accessory; a table read by an index that depends on the input is one too."""
+        return Kind.ACCESSORY
+
+
+class Pad(Layout):
+    """Padding: zero where all along the padded dimensions is, if the padding itself is zero or copied."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The mask, collapsed along the padded dimensions."""
+        amounts = call.setting("padding", 1) if call.module is not None else call.argument(1, "pad")
+        constant = call.argument(2, "mode", "constant") == "constant" if call.module is None else False
+        value = call.setting("value", 3, 0) or 0
+        if (constant or isinstance(call.module, nn.modules.padding._ConstantPadNd)) and value != 0:
+            return known(call, False)
+        mask = zeros(call.input)
+        count = len(amounts) // 2 if isinstance(amounts, (tuple, list)) else mask.ndim
+        return collapse(mask, range(mask.ndim - count, mask.ndim))
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """All or nothing."""
+        return Rule.constants(self, call, constants, zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Padded with something else."""
+        return "it pads with a number that is not zero"
+
+
+def _sliced(mask: Mask, shape: tuple[int, ...], index: Any, ndim: int) -> Mask:
+    """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    if any(isinstance(item, (fx.Node, list, torch.Tensor)) and not _is_number(item) for item in items):
+        return uniform(ndim, is_zero(mask))
+    if Ellipsis in [item for item in items if item is Ellipsis]:
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        taken = sum(item is not None and item is not Ellipsis for item in items)
+        items[at : at + 1] = [slice(None)] * (mask.ndim - taken)
+    dim = 0
+    for item in items:
+        if item is None:
+            mask = np.expand_dims(mask, dim)
+            shape = (*shape[:dim], 1, *shape[dim:])
+            dim += 1
+        elif isinstance(item, slice):
+            mask = _slice(mask, dim, item)
+            dim += 1
+        else:
+            chosen = (
+                mask.take([item], axis=dim) if isinstance(item, int) and mask.shape[dim] > 1 else collapse(mask, [dim])
+            )
+            mask = np.squeeze(chosen, axis=dim)
+            shape = (*shape[:dim], *shape[dim + 1 :])
+    return mask
+
+
+def _slice(mask: Mask, dim: int, item: slice) -> Mask:
+    numbers = all(each is None or isinstance(each, int) for each in (item.start, item.stop, item.step))
+    if mask.shape[dim] == 1:
+        return mask
+    if not numbers:
+        return collapse(mask, [dim])
+    selection: list[Any] = [slice(None)] * mask.ndim
+    selection[dim] = item
+    return mask[tuple(selection)]
+
+
+def _is_number(item: Any) -> bool:
+    return isinstance(item, fx.Node) and item.meta["value"] is None
+
+
+register_rule(
+    Reshape(),
+    modules=[nn.Unflatten],
+    functions=[torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten],
+    methods=["view", "reshape", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as"],
+)
+register_rule(Flatten(), modules=[nn.Flatten], functions=[torch.flatten], methods=["flatten"])
+register_rule(
+    Permute(),
+    functions=[torch.permute, torch.transpose, torch.movedim, torch.swapaxes, torch.t],
+    methods=["permute", "transpose", "movedim", "swapaxes", "t"],
+)
+register_rule(Expand(), functions=[torch.broadcast_to], methods=["expand", "expand_as", "broadcast_to"])
+register_rule(
+    Split(),
+    functions=[torch.chunk, torch.split, torch.unbind, torch.tensor_split],
+    methods=["chunk", "split", "unbind", "tensor_split"],
+)
+register_rule(GetItem(), functions=[operator.getitem])
+register_rule(
+    Pad(),
+    modules=[nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d],
+    functions=[F.pad],
+)
+register_rule(
+    Layout(),
+    modules=[nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold, nn.Fold],
+    functions=[
+        F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, F.unfold, F.fold, torch.roll, torch.flip, torch.cumsum,
+        torch.index_select, torch.gather, torch.tril, torch.triu, torch.repeat_interleave, torch.narrow, torch.select,
+    ],
+    methods=[
+        "roll", "flip", "cumsum", "index_select", "gather", "tril", "triu", "repeat", "repeat_interleave", "narrow",
+        "select", "unfold",
+    ],
+)  # fmt: skip

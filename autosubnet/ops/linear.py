@@ -1,0 +1,101 @@
+"""Linear layers and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import nn
+
+from autosubnet.ops.call import Call, Value, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
+
+
+class Linear(Rule):
+    """y = x W^T + b over the last dimension; W is (out, in)."""
+
+    kind = Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """y[o] is zero if b[o] is and, for each i, x[i] or w[o, i] is."""
+        weight, bias = call.tensor("weight", 1), call.tensor("bias", 2)
+        if weight is None or not call.shape:
+            return known(call, False)
+        x, w = zeros(call.input), zeros(weight)
+        if x.shape[-1] == 1:
+            zero = x | w.all(axis=1)
+        elif w.shape[1] == 1:
+            zero = x.all(axis=-1, keepdims=True) | w[:, 0]
+        else:
+            zero = (~x).astype(np.float32) @ (~w).astype(np.float32).T == 0
+        return zero if bias is None else zero & zeros(bias)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """y[o] is constant if, for each i, x[i] is or w[o, i] is zero."""
+        return affine_constants(self, call, call.tensor("bias", 2), call.tensor("weight", 1), constants, zeros)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Input features go with the columns, output features with the rows and the bias."""
+        weight, bias = call.tensor("weight", 1), call.tensor("bias", 2)
+        if weight is None:
+            return
+        last = len(call.shape) - 1
+        yield Tie(call.input, len(shape_of(call.input)) - 1, weight, 1)
+        yield Tie(call.node, last, weight, 0)
+        if bias is not None:
+            yield Tie(call.node, last, bias, 0)
+        for dim in range(last):
+            yield Tie(call.input, dim, call.node, dim)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Bias or weights without a group."""
+        return "it has weights or a bias that are not zero"
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the input but for the last."""
+        return [*sizes(call.input)[:-1], call.shape[-1]]
+
+    def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
+        """Set the numbers of features."""
+        if (inputs := kept(call.input, len(shape_of(call.input)) - 1)) is not None:
+            module.in_features = inputs
+        if (outputs := kept(call.node, len(call.shape) - 1)) is not None:
+            module.out_features = outputs
+
+
+class Embedding(Rule):
+    """Rows of a table, (number, width)."""
+
+    kind = Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Feature d is zero where column d is; a table that renormalises its rows is left alone."""
+        weight = call.tensor("weight", 1)
+        if weight is None or call.setting("max_norm", 3) is not None:
+            return known(call, False)
+        columns = zeros(weight).all(axis=0)
+        return columns.reshape((1,) * (len(call.shape) - 1) + columns.shape)
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the indices, and the width."""
+        return [*sizes(call.input), call.shape[-1]]
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Features go with the columns."""
+        weight = call.tensor("weight", 1)
+        if weight is not None:
+            yield Tie(call.node, len(call.shape) - 1, weight, 1)
+
+    def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
+        """Set the width."""
+        if (width := kept(call.node, len(call.shape) - 1)) is not None:
+            module.embedding_dim = width
+
+
+register_rule(Linear(), modules=[nn.Linear], functions=[F.linear])
+register_rule(Embedding(), modules=[nn.Embedding], functions=[F.embedding])

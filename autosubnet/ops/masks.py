@@ -1,0 +1,121 @@
+"""Zero masks: for each entry of a tensor, whether it is zero for every input.
+
+A mask is a boolean array with as many dimensions as its tensor; a dimension has the tensor's size, or size 1
+where all its indices are alike. So the mask of a typical activation is a single entry and that of a
+convolution's output one entry a channel. The order is that of claims: ``False`` claims nothing, ``True``
+claims zero; every transfer function must stay below the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Mask = npt.NDArray[np.bool_]
+MaskTree = Any  # a Mask, None for what is not a tensor, or a tuple of these for an operator with several outputs
+
+
+def uniform(ndim: int, zero: bool) -> Mask:
+    """Return the mask that says the same of every entry."""
+    return np.full((1,) * ndim, zero)
+
+
+def is_zero(mask: MaskTree) -> bool:
+    """Whether the whole tensor is zero."""
+    return isinstance(mask, np.ndarray) and bool(mask.all())
+
+
+def same(a: MaskTree, b: MaskTree) -> bool:
+    """Whether two masks claim the same."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and bool((a == b).all())
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a is b
+
+
+def compress(mask: Mask) -> Mask:
+    """Return the same mask with every dimension whose indices are alike reduced to size 1."""
+    for dim in range(mask.ndim):
+        if mask.shape[dim] > 1:
+            first = mask.take([0], axis=dim)
+            if (mask == first).all():
+                mask = first
+    return mask
+
+
+def along(mask: Mask, dim: int) -> Mask:
+    """Return, for each index along ``dim``, whether its whole slice is zero; shape (size,) or (1,)."""
+    axes = tuple(axis for axis in range(mask.ndim) if axis != dim % mask.ndim)
+    result: Mask = mask.all(axis=axes)
+    return result
+
+
+def collapse(mask: Mask, dims: Iterable[int]) -> Mask:
+    """Return the mask of a value that reads all indices of ``dims``: zero where all of them are."""
+    axes = tuple(dim % mask.ndim for dim in dims)
+    result: Mask = mask.all(axis=axes, keepdims=True)
+    return result
+
+
+def with_ndim(mask: Mask, ndim: int) -> Mask:
+    """Return the mask as seen by broadcasting: leading dimensions of size 1 added."""
+    return mask.reshape((1,) * (ndim - mask.ndim) + mask.shape)
+
+
+def expand(mask: Mask, shape: Sequence[int], dim: int) -> Mask:
+    """Return the mask with ``dim`` at its full size."""
+    full = list(mask.shape)
+    full[dim] = shape[dim]
+    return np.broadcast_to(mask, full)
+
+
+def of_tensor(tensor: torch.Tensor) -> Mask:
+    """Return the mask of a parameter's values."""
+    zero = tensor.detach() == 0
+    if not zero.any():
+        return uniform(tensor.ndim, False)
+    if zero.all():
+        return uniform(tensor.ndim, True)
+    return compress(zero.cpu().numpy())
+
+
+def reshape(mask: Mask, old: Sequence[int], new: Sequence[int]) -> Mask:
+    """Return the mask of a tensor of shape ``old`` after a reshape to ``new``.
+
+    Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded.
+    """
+    if mask.size == 1:
+        return mask.reshape((1,) * len(new))
+    shape: list[int] = []
+    sources: list[int] = []
+    for ours, theirs in _blocks(old, new):
+        varied = any(mask.shape[dim] > 1 for dim in ours)
+        sources += [old[dim] if varied else 1 for dim in ours]
+        shape += [new[dim] if varied else 1 for dim in theirs]
+    return np.broadcast_to(mask, sources).reshape(shape)
+
+
+def _blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    blocks: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        ours, theirs = [], []
+        left = right = 1
+        if i < len(old):
+            ours, left, i = [i], old[i], i + 1
+        if j < len(new):
+            theirs, right, j = [j], new[j], j + 1
+        while left != right:
+            if left < right:
+                ours.append(i)
+                left, i = left * old[i], i + 1
+            else:
+                theirs.append(j)
+                right, j = right * new[j], j + 1
+        blocks.append((ours, theirs))
+    return blocks

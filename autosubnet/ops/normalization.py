@@ -1,0 +1,160 @@
+"""Normalisations. What decides is which entries share their statistics, and the affine parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosubnet.ops.call import Call, Value
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.masks import Mask, MaskTree, along, collapse
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
+
+
+class Normalization(Rule):
+    """Common to all: an accessory with optional weight and bias."""
+
+    kind = Kind.ACCESSORY
+    weight_position = 1
+    bias_position = 2
+
+    def affine_mask(self, call: Call, zeros: ZerosOf) -> tuple[Mask | None, Mask | None]:
+        """Return the masks of weight and bias; ``None`` where there is none."""
+        weight, bias = self.parameters(call)
+        return (None if weight is None else zeros(weight)), (None if bias is None else zeros(bias))
+
+    def parameters(self, call: Call) -> tuple[Value | None, Value | None]:
+        """Return weight and bias."""
+        return call.tensor("weight", self.weight_position), call.tensor("bias", self.bias_position)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where the weight is zero, or all that shares its statistics is constant."""
+        weight, bias = self.parameters(call)
+        return affine_constants(self, call, bias, weight, constants, zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Statistics or bias."""
+        weight, _ = self.parameters(call)
+        if weight is None:
+            return "it has no affine parameters that could make its output zero"
+        return "its weight or bias is not zero"
+
+    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+        """Those of the input."""
+        return sizes(call.input)
+
+
+class BatchNorm(Normalization):
+    """Each channel (dimension 1) by itself: zero where its weight and bias are, whatever comes in.
+
+    A zero input does not pass: in eval mode the running mean is subtracted.
+    """
+
+    weight_position = 3
+    bias_position = 4
+    statistics = (("running_mean", 1), ("running_var", 2))
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Channels whose weight and bias are both zero."""
+        weight, bias = self.affine_mask(call, zeros)
+        if weight is None or bias is None:
+            return known(call, False)
+        zero = weight & bias
+        return zero.reshape(1, -1, *(1,) * (len(call.shape) - 2))
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where the input is (in eval mode), and channels of weight zero."""
+        weight, _ = self.affine_mask(call, zeros)
+        fixed = constants(call.input)
+        return fixed if weight is None else fixed | weight.reshape(1, -1, *(1,) * (len(call.shape) - 2))
+
+    def affine(self, call: Call) -> tuple[Value, ...]:
+        """Weight and bias."""
+        weight, bias = self.parameters(call)
+        return () if weight is None or bias is None else (weight, bias)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Everything goes with the channels."""
+        yield Tie(call.input, 1, call.node, 1)
+        for value in (*self.parameters(call), *(call.tensor(*each) for each in self.statistics)):
+            if value is not None:
+                yield Tie(call.node, 1, value, 0)
+
+    def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
+        """Set the number of channels."""
+        if (channels := kept(call.node, 1)) is not None:
+            module.num_features = channels
+
+    def is_stateful(self, call: Call) -> bool:
+        """Running statistics are updated in train mode."""
+        return call.tensor("running_mean", 1) is not None
+
+
+class InstanceNorm(BatchNorm):
+    """Each channel of each example by itself."""
+
+
+class GroupNorm(Normalization):
+    """Statistics over groups of channels: zero where weight and bias are, or where a whole group comes in zero."""
+
+    weight_position = 2
+    bias_position = 3
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Where the bias is zero: channels of weight zero, and channels of groups that come in zero."""
+        weight, bias = self.affine_mask(call, zeros)
+        channels = call.shape[1]
+        groups = int(call.setting("num_groups", 1))
+        incoming = along(zeros(call.input), 1)
+        if incoming.size > 1:
+            incoming = incoming.reshape(groups, -1).all(axis=1).repeat(channels // groups)
+        zero = incoming if weight is None else incoming | weight
+        zero = zero if bias is None else zero & bias
+        return zero.reshape(1, -1, *(1,) * (len(call.shape) - 2))
+
+
+class LayerNorm(Normalization):
+    """Statistics over the last dimensions: zero where weight and bias are, or where all of them come in zero."""
+
+    weight_position = 2
+    bias_position = 3
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Where the bias is zero: entries of weight zero, and rows that come in zero."""
+        weight, bias = self.affine_mask(call, zeros)
+        count = len(call.setting("normalized_shape", 1))
+        ndim = len(call.shape)
+        zero = collapse(zeros(call.input), range(ndim - count, ndim))
+        zero = zero if weight is None else zero | weight
+        return zero if bias is None else zero & bias
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Only dimensions that are not normalised; a channel cut ahead would change the statistics."""
+        for dim in range(len(call.shape) - len(call.setting("normalized_shape", 1))):
+            yield Tie(call.input, dim, call.node, dim)
+
+
+class WeightNormalised(Rule):
+    """Scaling by a norm computed from the tensor itself: 0 / 0 where it is zero, so nothing is claimed."""
+
+    kind = Kind.ACCESSORY
+
+
+register_rule(
+    BatchNorm(),
+    modules=[nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm],
+    functions=[F.batch_norm, torch.batch_norm],
+)
+register_rule(
+    InstanceNorm(),
+    modules=[nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d],
+    functions=[F.instance_norm],
+)
+register_rule(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
+register_rule(LayerNorm(), modules=[nn.LayerNorm, nn.RMSNorm], functions=[F.layer_norm, F.rms_norm])
+register_rule(WeightNormalised(), functions=[F.normalize, torch._weight_norm])

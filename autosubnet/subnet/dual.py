@@ -1,0 +1,53 @@
+"""A network whose train and eval mode run different graphs over the same tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+from torch import fx
+
+
+class DualGraphModule(fx.GraphModule):
+    """A ``GraphModule`` that runs ``graphs["train"]`` in train mode and ``graphs["eval"]`` in eval mode.
+
+    Args:
+        attributes: what the nodes' targets name: leaf modules, parameters, buffers.
+        graphs: the graph of each mode.
+    """
+
+    graphs: dict[str, fx.Graph]
+
+    def __init__(self, attributes: Mapping[str, Any], graphs: Mapping[str, fx.Graph]) -> None:
+        both = fx.Graph()
+        for target in attributes:  # so that the base class takes over what either graph names
+            both.get_attr(target)
+        both.output(None)
+        super().__init__(dict(attributes), both, "Subnet")
+        self.graphs = dict(graphs)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch mode and graph."""
+        super().train(mode)
+        self.graph = self.graphs["train" if mode else "eval"]
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DualGraphModule:
+        targets = {
+            str(node.target)
+            for graph in self.graphs.values()
+            for node in graph.nodes
+            if node.op in ("call_module", "get_attr")
+        }
+        attributes = {target: copy.deepcopy(_get(self, target), memo) for target in sorted(targets)}
+        result = DualGraphModule(attributes, {mode: copy.deepcopy(graph) for mode, graph in self.graphs.items()})
+        result.meta = copy.copy(self.meta)
+        return result.train(self.training)
+
+
+def _get(module: Any, target: str) -> Any:
+    for part in target.split("."):
+        module = getattr(module, part)
+    return module

@@ -1,0 +1,199 @@
+"""Third pass of construction: the smaller graph and its own copies of the tensors that are left."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+from torch.fx.node import map_arg
+
+from autosubnet.capture.trace import MODES, Mode, output_of
+from autosubnet.graph.view import GraphView
+from autosubnet.ops.call import Value
+from autosubnet.ops.effects import must_stay
+from autosubnet.ops.masks import Mask
+from autosubnet.ops.rule import Alias, Replace
+from autosubnet.subnet.dual import DualGraphModule
+from autosubnet.subnet.erase import Arithmetic, Erasure, Size
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the passes before have decided."""
+
+    view: GraphView
+    erasure: Erasure
+    cuts: Mapping[tuple[Value, int], Mask]
+
+    def gone(self, node: fx.Node) -> frozenset[fx.Node]:
+        """Return the blocks of a concat that are cut out whole."""
+        call, rule = self.view.calls[node], self.view.rules[node]
+        blocks = {block: self.erasure.resolve(block) for block in rule.absorbs(call)}
+        return frozenset(
+            block for block, stands in blocks.items() if (stands, node) in self.erasure.cut and self._all_cut(stands)
+        )
+
+    def _all_cut(self, block: fx.Node) -> bool:
+        sizes = block.meta["value"].shape
+        return any((block, dim) in self.cuts and self.cuts[block, dim].all() for dim in range(len(sizes)))
+
+    def kept(self, value: Value) -> dict[int, tuple[int, ...]]:
+        """Return the surviving indices of a tensor along each dimension that is cut."""
+        return {
+            dim: tuple(int(i) for i in np.flatnonzero(~cut)) for (each, dim), cut in self.cuts.items() if each == value
+        }
+
+
+def emit(plan: Plan) -> fx.GraphModule:
+    """Return the smaller network; its tensors are copies, under the names that they have in the model."""
+    emitter = _Emitter(plan)
+    emitter.run()
+    graphs = {mode: emitter.graph_of(mode) for mode in MODES} if plan.view.trace.dual else {}
+    if plan.view.trace.dual:
+        return DualGraphModule(emitter.attributes, graphs)
+    return fx.GraphModule(emitter.attributes, emitter.graph_of("eval"), "Subnet")
+
+
+class _Emitter:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.view = plan.view
+        self.erasure = plan.erasure
+        self.graph = fx.Graph()
+        self.env: dict[fx.Node, fx.Node] = {}
+        self.origin: dict[fx.Node, fx.Node] = {}
+        self.attributes: dict[str, Any] = {}
+        self.tensors: dict[int, Any] = {}  # id of a tensor of the model -> our copy of it
+        self.cut_dims: dict[Value, list[int]] = {}
+        for value, dim in plan.cuts:
+            self.cut_dims.setdefault(value, []).append(dim)
+
+    def run(self) -> None:
+        for node in self.view.nodes:
+            if node in self.erasure.explicit:
+                self.env[node] = self._zeros(node)
+            elif node in self.erasure.live:
+                self.env[node] = self._node(node)
+
+    def graph_of(self, mode: Mode) -> fx.Graph:
+        """Return the part of the graph that runs in one mode."""
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        for node in self.graph.nodes:
+            if mode in node.meta["modes"]:
+                copies[node] = graph.node_copy(node, copies.__getitem__)
+        result = output_of(self.view.trace.graph, mode)
+        graph.output(map_arg(result, lambda node: copies[self.env[self.erasure.resolve(node)]]))
+        stays = {copies[new] for new, old in self.origin.items() if new in copies and self._must_stay(old)}
+        for node in reversed(graph.nodes):
+            if not node.users and node.op not in ("placeholder", "output") and node not in stays:
+                graph.erase_node(node)
+        graph.lint()
+        return graph
+
+    def _must_stay(self, node: fx.Node) -> bool:
+        return must_stay(node, self.view.calls[node].module if node in self.view.calls else None)
+
+    def _node(self, node: fx.Node) -> fx.Node:
+        replacement = self._replacement(node)
+        if isinstance(replacement, Alias):
+            return self.env[self.erasure.resolve(replacement.operand)]
+        if replacement is None:
+            new = self.graph.node_copy(node, self._mapped)
+        else:
+            args, kwargs = map_arg((replacement.args, replacement.kwargs), self._mapped)
+            new = self.graph.call_function(replacement.target, args, kwargs, name=node.name)
+        new.meta = {"modes": node.meta["modes"]}
+        self.origin[new] = node
+        self._attribute(node)
+        return new
+
+    def _replacement(self, node: fx.Node) -> Alias | Replace | None:
+        if node in self.erasure.replace:
+            return self.erasure.replace[node]
+        if node not in self.view.calls:
+            return None
+        gone = self.plan.gone(node)
+        return self.view.rules[node].drops(self.view.calls[node], gone) if gone else None
+
+    def _mapped(self, node: fx.Node) -> fx.Node:
+        return self.env[self.erasure.resolve(node)]
+
+    def _zeros(self, node: fx.Node) -> fx.Node:
+        info, sizes = node.meta["value"], self.erasure.explicit[node]
+        modes = node.meta["modes"]
+        reference = _first_size(sizes)
+        like = self.erasure.resolve(reference)
+        dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
+        numbers = tuple(self._number(each, modes) for each in sizes)
+        new = self.graph.call_method("new_zeros", (self.env[like], numbers), dtype)
+        new.meta = {"modes": modes}
+        return new
+
+    def _number(self, size: Any, modes: Any) -> Any:
+        if isinstance(size, Size):
+            number = self.graph.call_method("size", (self.env[self.erasure.resolve(size.node)], size.dim))
+        elif isinstance(size, Arithmetic):
+            operands = tuple(self._number(each, modes) for each in size.operands)
+            number = self.graph.call_function(size.function, operands)
+        else:
+            return size
+        number.meta = {"modes": modes}
+        return number
+
+    # ------------------------------------------------------------------ tensors
+
+    def _attribute(self, node: fx.Node) -> None:
+        target = str(node.target)
+        if node.op not in ("call_module", "get_attr") or target in self.attributes:
+            return
+        value = self.view.trace.attribute(target)
+        if node.op == "call_module":
+            self.attributes[target] = self._module(node, value)
+        elif isinstance(value, torch.Tensor):
+            name = self.view.attribute_name(node) or target
+            self.attributes[target] = self._tensor(name, value)
+        else:
+            self.attributes[target] = value
+
+    def _module(self, node: fx.Node, module: nn.Module) -> nn.Module:
+        call = self.view.calls[node]
+        owned = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for role, tensor in owned.items():
+            self._tensor(call.tensors[role], tensor)
+        new = copy.deepcopy(module, {key: tensor for key, tensor in self.tensors.items()})
+        self.view.rules[node].resized(call, new, self._count)
+        return new
+
+    def _tensor(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in self.tensors:
+            value = tensor.detach()
+            for dim, indices in self.plan.kept(name).items() if name in self.cut_dims else ():
+                value = value.index_select(dim, torch.tensor(indices, device=value.device))
+            value = value.clone()
+            if isinstance(tensor, nn.Parameter):
+                value = nn.Parameter(value, requires_grad=tensor.requires_grad)
+            self.tensors[id(tensor)] = value
+        result: torch.Tensor = self.tensors[id(tensor)]
+        return result
+
+    def _count(self, value: Value, dim: int) -> int | None:
+        if isinstance(value, fx.Node):
+            node = self.erasure.resolve(value)
+            value = self.view.attribute_name(node) or node
+        cut = self.plan.cuts.get((value, dim))
+        return None if cut is None else int((~cut).sum())
+
+
+def _first_size(sizes: Any) -> fx.Node:
+    for each in sizes:
+        if isinstance(each, Size):
+            return each.node
+        if isinstance(each, Arithmetic):
+            return _first_size(each.operands)
+    raise AssertionError("an explicit zero follows no live tensor")

@@ -1,0 +1,129 @@
+"""The last stage of construction: both networks are run and compared, in float64 where the graph allows it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_leaves
+
+from autosubnet.capture import Inputs, Trace, others
+from autosubnet.capture.preserve import preserved
+from autosubnet.errors import VerificationError
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+LOW_PRECISION = 5e-2  # half and bfloat16, where the model cannot be run in anything wider
+
+
+def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> dict[str, Any]:
+    """Compare a network with its model on the example inputs, on others, and at another resolution.
+
+    Args:
+        trace: the captured model.
+        subnet: what stands for it.
+        compare_training: whether train mode must agree too, from the same random state.
+
+    Returns:
+        ``max_difference``, ``relative_difference`` (over the variation of the output over inputs) and ``dtype``.
+
+    Raises:
+        VerificationError: they differ by more than 1e-9 of the variation in float64, or 1e-4 in float32.
+    """
+    model, network, inputs, dtype = _in_double(trace, subnet)
+    worst, worst_relative = 0.0, 0.0
+    for training in (False, True) if compare_training else (False,):
+        for each in _variants(model, inputs, trace):
+            expected, actual = _run(model, each, training), _run(network, each, training)
+            difference, relative = compare(expected, actual)
+            tolerance = TOLERANCE.get(dtype, LOW_PRECISION)
+            if not relative <= tolerance:
+                mode = "train" if training else "eval"
+                raise VerificationError(
+                    f"in {mode} mode the constructed network differs from the model by {difference:.3g}, {relative:.3g} of "
+                    f"the output's variation ({tolerance:g} is allowed in {dtype}); nothing was returned. "
+                    f"Values that were read off tensors while tracing: {'; '.join(trace.baked) or 'none'}"
+                )
+            worst, worst_relative = max(worst, difference), max(worst_relative, relative)
+    return {
+        "max_difference": worst,
+        "relative_difference": worst_relative,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[float, float]:
+    """Return the largest absolute difference of outputs, and the largest over each output's variation.
+
+    The variation is the largest deviation of an output from its mean over the first dimension (the batch); where
+    an output hardly varies, differences of a few units in its last place are not held against it. Entries
+    that are not finite in ``expected`` are left out: nothing is promised of them.
+    """
+    if len(expected) != len(actual) or any(e.shape != a.shape for e, a in zip(expected, actual, strict=True)):
+        return float("inf"), float("inf")
+    worst = relative = 0.0
+    for e, a in zip(expected, actual, strict=True):
+        if not e.numel():
+            continue
+        last_place = torch.finfo(e.dtype).eps if e.is_floating_point() else 0.0
+        e, a = e.double(), a.double()
+        finite = torch.isfinite(e)
+        difference = float(torch.where(finite, (e - a).abs(), 0.0).nan_to_num(float("inf")).max())
+        e = torch.where(finite, e, 0.0)
+        variation = float((e - e.mean(dim=0, keepdim=True)).abs().max()) if e.ndim else 0.0
+        excess = max(0.0, difference - 16 * last_place * float(e.abs().max()))
+        scale = variation or float(e.abs().max()) or 1.0
+        worst, relative = max(worst, difference), max(relative, excess / scale)
+    return worst, relative
+
+
+def _in_double(trace: Trace, subnet: fx.GraphModule) -> tuple[nn.Module, nn.Module, Inputs, torch.dtype]:
+    """Return copies that compute in float64, or in their own dtype where the model does not allow that."""
+    inputs = Inputs(trace.args, trace.kwargs)
+    model, network = copy.deepcopy(trace.model), copy.deepcopy(subnet)
+    wide = inputs.map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    try:
+        leaves = _run(model.double(), wide, training=False)
+    except RuntimeError:
+        leaves = []  # a float32 island: torch refuses to mix dtypes
+    if leaves and all(leaf.dtype == torch.float64 for leaf in leaves):
+        return model, network.double(), wide, torch.float64
+    model, network = copy.deepcopy(trace.model), copy.deepcopy(subnet)
+    dtype = next((leaf.dtype for leaf in _run(model, inputs, training=False)), torch.float32)
+    return model, network, inputs, dtype
+
+
+def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
+    yield inputs
+    batch = inputs.batch()
+    frozen = any(each.startswith("batch size") for each in trace.frozen)
+    if batch is not None and not frozen:
+        yield others(inputs, batch + 1)
+    larger = inputs.map(_larger)
+    if _accepts(model, larger):
+        yield larger
+
+
+def _larger(tensor: torch.Tensor) -> torch.Tensor:
+    """An image half as large again; anything else as it is."""
+    if tensor.ndim != 4 or not tensor.is_floating_point():
+        return tensor
+    return nn.functional.interpolate(tensor, scale_factor=1.5)
+
+
+def _accepts(model: nn.Module, inputs: Inputs) -> bool:
+    try:
+        _run(model, inputs, training=False)
+    except Exception:  # noqa: BLE001  # the model is the user's: whatever it raises means that it refuses
+        return False
+    return True
+
+
+def _run(module: nn.Module, inputs: Inputs, training: bool) -> list[torch.Tensor]:
+    fed = inputs.map(lambda tensor: tensor.clone())
+    with preserved(module, training=training):
+        torch.manual_seed(0)
+        result = module(*fed.args, **fed.kwargs)
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
