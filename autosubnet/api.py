@@ -129,7 +129,8 @@ class AutoSubnet:
             raise InputError(f"target_group_sparsity is {target_group_sparsity}; it is a share, in [0, 1]")
         order = random.Random(seed).sample(self.groups, len(self.groups))
         count = math.floor(target_group_sparsity * len(self.groups))
-        validity, chosen = self._validity(), []
+        validity = self._validity()
+        chosen: list[Group] = []
         for group in order:
             if len(chosen) < count and validity.try_add(group):
                 chosen.append(group)

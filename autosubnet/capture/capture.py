@@ -102,8 +102,8 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
         return
     seen = "; ".join(dict.fromkeys(first.baked + second.baked)) or "no read of a tensor's value was seen"
     raise CaptureError(
-        f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so one "
-        f"graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"
+        f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so "
+        f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"
     )
 
 

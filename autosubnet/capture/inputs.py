@@ -43,7 +43,7 @@ class Inputs:
     def tensors(self) -> list[torch.Tensor]:
         """Return every tensor, in order."""
         found: list[torch.Tensor] = []
-        self.map(lambda tensor: found.append(tensor) or tensor)
+        self.map(found.append)
         return found
 
     def batch(self) -> int | None:

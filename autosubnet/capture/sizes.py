@@ -77,7 +77,7 @@ for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow"):
         setattr(_class, f"__{_name}__", _arithmetic(getattr(operator, _name), swap=False))
         setattr(_class, f"__r{_name}__", _arithmetic(getattr(operator, _name), swap=True))
 for _class in (TracedInt, TracedFloat):
-    _class.__neg__ = _arithmetic(operator.neg, swap=False)  # type: ignore[method-assign,assignment]  # built like the others
+    _class.__neg__ = _arithmetic(operator.neg, swap=False)  # type: ignore[method-assign]  # built like the others
 
 
 def sizes_of(tensor: torch.Tensor, node: fx.Node, on_freeze: Callable[[str], None]) -> torch.Size:

@@ -52,7 +52,8 @@ class Tracer(TorchFunctionMode):
         self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
         self._attributes: Any = WeakIdKeyDictionary()
         for name, tensor in _tensors_of(model):
-            self._attributes.setdefault(tensor, name)
+            if tensor not in self._attributes:
+                self._attributes[tensor] = name
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
@@ -212,7 +213,7 @@ class Tracer(TorchFunctionMode):
             node = self._node(tensor)
             return traced(tensor.numel(), lambda: self.graph.call_method("numel", (node,)), self._freeze)
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
-        return sizes if dim is None else sizes[plain(dim)]
+        return sizes if dim is None else sizes[int(plain(dim))]
 
     def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         if self._is_traced(args[0]) and self._varies(self._node(args[0])):
@@ -230,11 +231,12 @@ class Tracer(TorchFunctionMode):
         if pure is not None and self._owns(target):
             return self._record_out_of_place(pure, func, args, kwargs, target)
         node = self._emit(func, name, args, kwargs)
-        node.meta["effect"] = True
-        self._mutated.add(self._node(target).meta["root"])
+        root = self._node(target).meta["root"]
+        node.meta.update(effect=True, root=root)
+        self._mutated.add(root)
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
-            self._bind(result, node, self._node(target).meta["root"])
+            self._bind(result, node, root)
         return result
 
     def _record_out_of_place(

@@ -55,10 +55,16 @@ class Dependence:
         nothing = nothing_known(node)
         if node is self.source or node.meta["mutated"]:
             return nothing
-        if not node.meta["data"] or node.op == "placeholder":
+        if not node.meta["data"] or node.op == "placeholder" or self._is_part_of_another_input(node):
             return _everything(nothing)
         constant = self.view.rules[node].constants(self.view.calls[node], self.of, self.propagation.of)
         return _either(constant, self.propagation.masks[node])
+
+    def _is_part_of_another_input(self, node: fx.Node) -> bool:
+        """Whether the node takes a tensor out of a list or dict that is another input."""
+        inputs = node.all_input_nodes
+        containers = all(each.op == "placeholder" and each.meta["value"] is None for each in inputs)
+        return containers and self.source not in inputs
 
     def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
         """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""

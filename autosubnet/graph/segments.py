@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from os.path import commonprefix
+from itertools import takewhile
 
 from torch import fx
 
@@ -121,6 +121,9 @@ def _names(segments: list[list[Vertex]]) -> list[str]:
 
 
 def _module_of(segment: list[Vertex]) -> str:
+    """Return the innermost module that holds all variables of a segment, or the first one's."""
     paths = [name.split(".")[:-1] for vertex in segment for name in vertex.variables]
-    common = commonprefix(paths) if paths else []  # type: ignore[type-var]  # lists compare as well as strings
-    return ".".join(common) or (".".join(paths[0]) if paths else "")
+    if not paths:
+        return ""
+    common = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    return ".".join(parts[0] for parts in common) or ".".join(paths[0])

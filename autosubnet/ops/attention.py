@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosubnet.ops.call import Call, is_tensor, shape_of
+from autosubnet.ops.call import Call, is_tensor
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, with_ndim
+from autosubnet.ops.masks import Mask, MaskTree, all_over, collapse, is_zero, with_ndim
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Rule, ZerosOf, known
 
@@ -24,17 +24,14 @@ class MatMul(Rule):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where the row or the column is, or where for each k one of the two factors is."""
-        a, b = call.node.args[0], call.argument(1, "other", call.node.kwargs.get("mat2"))
-        if min(len(shape_of(a)), len(shape_of(b))) < 2:
-            return known(call, is_zero(zeros(a)) or is_zero(zeros(b)))
-        a, b = zeros(a), zeros(b)
-        rows, columns = a.all(axis=-1, keepdims=True), b.all(axis=-2, keepdims=True)
-        terms = a.all(axis=-2)[..., None, :] | b.all(axis=-1)[..., None, :]
+        factors = call.operands if len(call.operands) == 2 else (call.input, call.input)
+        a, b = (zeros(factor) for factor in factors)
+        if min(a.ndim, b.ndim) < 2:
+            return known(call, is_zero(a) or is_zero(b))
+        rows, columns = collapse(a, [-1]), collapse(b, [-2])
+        terms = all_over(all_over(a, [-2])[..., None, :] | all_over(b, [-1])[..., None, :], [-1], keepdims=True)
         ndim = len(call.shape)
-        zero: Mask = (
-            with_ndim(rows, ndim) | with_ndim(columns, ndim) | with_ndim(terms.all(axis=-1, keepdims=True), ndim)
-        )
-        return zero
+        return with_ndim(rows, ndim) | with_ndim(columns, ndim) | with_ndim(terms, ndim)
 
     def why_not_zero(self, call: Call) -> str:
         """No factor is zero."""
@@ -65,7 +62,7 @@ class ScaledDotProductAttention(Rule):
 
     def is_random(self, call: Call) -> bool:
         """Whether it drops weights."""
-        return call.argument(4, "dropout_p", 0.0) != 0.0
+        return bool(call.argument(4, "dropout_p", 0.0) != 0.0)
 
     def why_not_zero(self, call: Call) -> str:
         """V is not zero."""
@@ -91,7 +88,7 @@ class MultiheadAttention(Rule):
 
     def is_random(self, call: Call) -> bool:
         """Whether it drops weights."""
-        return call.module is not None and call.module.dropout != 0.0
+        return bool(call.setting("dropout", 9) != 0.0)
 
 
 register_rule(MatMul(), functions=[torch.matmul, torch.bmm, torch.mm, operator.matmul], methods=["matmul", "bmm", "mm"])

@@ -51,9 +51,8 @@ class Call:
     @property
     def input(self) -> fx.Node:
         """The first operand."""
-        value = self.node.args[0] if self.node.args else next(iter(self.node.kwargs.values()))
-        assert isinstance(value, fx.Node), f"{self.node} has no tensor as its first argument"
-        return value
+        value = self.argument(0, "input")
+        return value if isinstance(value, fx.Node) else self.operands[0]
 
     @property
     def shape(self) -> tuple[int, ...]:

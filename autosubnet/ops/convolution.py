@@ -12,25 +12,32 @@ from torch import nn
 
 from autosubnet.ops.call import Call, Value, pair, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, along
+from autosubnet.ops.masks import Mask, MaskTree, all_over, along
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
 
 
 class Convolution(Rule):
-    """y[o] = bias[o] + sum_i w[o, i] * x[i]; the weight is (out, in / groups, ...)."""
+    """y[o] = bias[o] + sum_i w[o, i] * x[i]; the weight is (out, in / groups, ...).
+
+    Args:
+        dims: number of spatial dimensions; without a batch dimension nothing is claimed.
+    """
 
     kind = Kind.STEM
-    settings = ("stride", "padding", "dilation", "groups")
+    settings: tuple[str, ...] = ("stride", "padding", "dilation", "groups")
+
+    def __init__(self, dims: int) -> None:
+        self.dims = dims
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Channel o is zero if bias[o] is and, for each i, x[i] or w[o, i] is."""
         weight, bias = self._weight(call), call.tensor("bias", 2)
-        if weight is None or len(call.shape) != len(shape_of(call.input)) or len(call.shape) < 3:
+        if weight is None or len(call.shape) != self.dims + 2:
             return known(call, False)
         groups = self._groups(call)
         channels = along(zeros(call.input), 1)
-        kernel = self._out_first(zeros(weight).all(axis=tuple(range(2, len(call.shape)))), groups)
+        kernel = self._out_first(all_over(zeros(weight), range(2, len(call.shape))), groups)
         inputs = shape_of(call.input)[1] // groups
         if channels.size > 1:
             channels = channels.reshape(groups, 1, inputs)
@@ -50,7 +57,7 @@ class Convolution(Rule):
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Input channels go with the weight's second dimension, output channels with its first and the bias."""
         weight, bias = self._weight(call), call.tensor("bias", 2)
-        if weight is None or len(call.shape) != len(shape_of(call.input)):
+        if weight is None or len(call.shape) != self.dims + 2:
             return
         groups, inputs, outputs = self._groups(call), shape_of(call.input)[1], call.shape[1]
         first, second = self._weight_dims
@@ -72,10 +79,10 @@ class Convolution(Rule):
 
     def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Callable[..., Any]) -> list[Any] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1 along each spatial dimension."""
-        if isinstance(call.setting("padding", 4, 0), str) or call.module is None:
+        if call.module is None or isinstance(call.module.padding, str) or len(call.shape) != self.dims + 2:
             return None
         given = sizes(call.input)
-        dims = len(call.shape) - 2
+        dims = self.dims
         stride, padding, dilation, kernel = (
             pair(getattr(call.module, name), dims) for name in ("stride", "padding", "dilation", "kernel_size")
         )
@@ -129,9 +136,10 @@ class TransposedConvolution(Convolution):
         return None
 
 
-register_rule(Convolution(), modules=[nn.Conv1d, nn.Conv2d, nn.Conv3d], functions=[F.conv1d, F.conv2d, F.conv3d])
-register_rule(
-    TransposedConvolution(),
-    modules=[nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d],
-    functions=[F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d],
-)
+for _dims in (1, 2, 3):
+    register_rule(Convolution(_dims), modules=[getattr(nn, f"Conv{_dims}d")], functions=[getattr(F, f"conv{_dims}d")])
+    register_rule(
+        TransposedConvolution(_dims),
+        modules=[getattr(nn, f"ConvTranspose{_dims}d")],
+        functions=[getattr(F, f"conv_transpose{_dims}d")],
+    )

@@ -105,13 +105,13 @@ class PReLU(KeepsZero):
         weight = call.tensor("weight", 1)
         if weight is None:
             return
-        shared = call.module is None or call.module.weight.numel() == 1
+        shared = call.module is None or call.setting("num_parameters", 1) == 1
         yield Free(weight, 0) if shared else Tie(weight, 0, call.node, 1)
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
         """Set the number of slopes."""
         if (channels := kept(call.node, 1)) is not None and module.num_parameters != 1:
-            module.num_parameters = channels  # type: ignore[assignment]  # an int, which nn.Module's stub does not know
+            module.num_parameters = channels
 
 
 class GLU(Rule):
@@ -176,7 +176,7 @@ register_rule(
 register_rule(
     Random(),
     modules=[
-        nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout, nn.RReLU,
+        nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.RReLU,
         "torchvision.ops.stochastic_depth.StochasticDepth", "timm.layers.drop.DropPath",
     ],
     functions=[F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout, F.rrelu],

@@ -202,7 +202,7 @@ def _slice(mask: Mask, dim: int, item: slice) -> Mask:
         return collapse(mask, [dim])
     selection: list[Any] = [slice(None)] * mask.ndim
     selection[dim] = item
-    return mask[tuple(selection)]
+    return np.asarray(mask[tuple(selection)])
 
 
 def _is_number(item: Any) -> bool:

@@ -48,18 +48,19 @@ def compress(mask: Mask) -> Mask:
     return mask
 
 
+def all_over(mask: Mask, dims: Iterable[int], *, keepdims: bool = False) -> Mask:
+    """Return whether all entries along ``dims`` are zero; these dimensions go unless kept at size 1."""
+    return np.asarray(mask.all(axis=tuple(dims), keepdims=keepdims))
+
+
 def along(mask: Mask, dim: int) -> Mask:
     """Return, for each index along ``dim``, whether its whole slice is zero; shape (size,) or (1,)."""
-    axes = tuple(axis for axis in range(mask.ndim) if axis != dim % mask.ndim)
-    result: Mask = mask.all(axis=axes)
-    return result
+    return all_over(mask, [axis for axis in range(mask.ndim) if axis != dim % mask.ndim])
 
 
 def collapse(mask: Mask, dims: Iterable[int]) -> Mask:
     """Return the mask of a value that reads all indices of ``dims``: zero where all of them are."""
-    axes = tuple(dim % mask.ndim for dim in dims)
-    result: Mask = mask.all(axis=axes, keepdims=True)
-    return result
+    return all_over(mask, [dim % mask.ndim for dim in dims], keepdims=True)
 
 
 def with_ndim(mask: Mask, ndim: int) -> Mask:

@@ -96,7 +96,33 @@ class BatchNorm(Normalization):
 
 
 class InstanceNorm(BatchNorm):
-    """Each channel of each example by itself."""
+    """Each channel of each example by itself; without a batch dimension nothing is claimed.
+
+    Args:
+        dims: number of dimensions behind the channels, or ``None`` for a function, which takes batches only.
+    """
+
+    def __init__(self, dims: int | None = None) -> None:
+        self.dims = dims
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Channels whose weight and bias are both zero."""
+        return super().zeros(call, zeros) if self._batched(call) else known(call, False)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where the whole channel is, and channels of weight zero."""
+        return Rule.constants(self, call, constants, zeros)
+
+    def affine(self, call: Call) -> tuple[Value, ...]:
+        """Weight and bias."""
+        return super().affine(call) if self._batched(call) else ()
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Everything goes with the channels."""
+        return super().ties(call) if self._batched(call) else ()
+
+    def _batched(self, call: Call) -> bool:
+        return self.dims is None or len(call.shape) == self.dims + 2
 
 
 class GroupNorm(Normalization):
@@ -148,13 +174,11 @@ class WeightNormalised(Rule):
 register_rule(
     BatchNorm(),
     modules=[nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm],
-    functions=[F.batch_norm, torch.batch_norm],
+    functions=[F.batch_norm],
 )
-register_rule(
-    InstanceNorm(),
-    modules=[nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d],
-    functions=[F.instance_norm],
-)
+for _dims, _class in enumerate((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), start=1):
+    register_rule(InstanceNorm(_dims), modules=[_class])
+register_rule(InstanceNorm(), functions=[F.instance_norm])
 register_rule(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
 register_rule(LayerNorm(), modules=[nn.LayerNorm, nn.RMSNorm], functions=[F.layer_norm, F.rms_norm])
 register_rule(WeightNormalised(), functions=[F.normalize, torch._weight_norm])

@@ -13,9 +13,9 @@ from torch import fx, nn
 
 from autosubnet.ops.call import Call, Value, pair, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import MaskTree, collapse
+from autosubnet.ops.masks import MaskTree, collapse, is_zero
 from autosubnet.ops.registry import register_rule
-from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, moved
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, moved
 
 
 class Spatial(Rule):
@@ -76,8 +76,10 @@ class Reduction(Rule):
         """Zero where everything that is read is."""
         mask = zeros(call.input)
         dims = self.dims(call)
-        zero = collapse(mask, dims)
         nothing = call.nothing_known()
+        if dims is None:
+            return filled(nothing, len(call.operands) == 1 and is_zero(mask))
+        zero = collapse(mask, dims)
         ndim = nothing[0].ndim if isinstance(nothing, tuple) else nothing.ndim
         if ndim != mask.ndim:
             zero = np.squeeze(zero, axis=tuple(dims))
@@ -89,20 +91,22 @@ class Reduction(Rule):
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """All but the dimensions that are read; a sum may lose zeros, a mean or maximum may not."""
-        if isinstance(call.nothing_known(), tuple):
-            return
         read = self.dims(call)
+        if read is None or isinstance(call.nothing_known(), tuple):
+            return
         target = 0
         for dim in range(len(shape_of(call.input))):
             if dim not in read:
                 yield Tie(call.input, dim, call.node, target)
             target += 1 if dim not in read or len(call.shape) == len(shape_of(call.input)) else 0
 
-    def dims(self, call: Call) -> list[int]:
-        """The dimensions that are read, counted from the front; all where none is named."""
+    def dims(self, call: Call) -> list[int] | None:
+        """The dimensions that are read, counted from the front; all where none is named, ``None`` if unknown."""
         ndim = len(shape_of(call.input))
         dims = call.argument(1, "dim")
-        if dims is None or isinstance(dims, fx.Node) or dims in ((), []):
+        if isinstance(dims, fx.Node):
+            return None
+        if dims is None or dims in ((), []):
             return list(range(ndim))
         return sorted(dim % ndim for dim in (dims if isinstance(dims, (tuple, list)) else (dims,)))
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from torch import fx
+from torch.fx.node import map_arg
 
 from autosubnet.capture.trace import MODES, TensorInfo, output_of
 from autosubnet.graph.zeros import Propagation
@@ -52,8 +53,7 @@ class _Solver:
             elif node.op == "placeholder":
                 self._block_all(node)
         for mode in MODES:
-            for node in _nodes_in(output_of(self.view.trace.graph, mode)):
-                self._block_all(self.value(node))
+            map_arg(output_of(self.view.trace.graph, mode), lambda node: self._block_all(self.value(node)))
         for node, dim in sizes_read(self.erasure):
             self.blocked.add((self.value(node), dim))
 
@@ -164,9 +164,3 @@ class _Solver:
             shape = self.view.trace.attribute(source).shape if isinstance(source, str) else source.meta["value"].shape
             length = shape[tie.source_dim]
         return slice(tie.start, tie.start + length * tie.repeat)
-
-
-def _nodes_in(structure: object) -> list[fx.Node]:
-    found: list[fx.Node] = []
-    fx.node.map_arg(structure, found.append)  # type: ignore[arg-type]  # any structure of nodes
-    return found

@@ -19,7 +19,7 @@ class DualGraphModule(fx.GraphModule):
 
     graphs: dict[str, fx.Graph]
 
-    def __init__(self, attributes: Mapping[str, Any], graphs: Mapping[str, fx.Graph]) -> None:
+    def __init__(self, attributes: Mapping[str, Any], graphs: Mapping[Any, fx.Graph]) -> None:
         both = fx.Graph()
         for target in attributes:  # so that the base class takes over what either graph names
             both.get_attr(target)

@@ -55,8 +55,20 @@ def emit(plan: Plan) -> fx.GraphModule:
     emitter.run()
     graphs = {mode: emitter.graph_of(mode) for mode in MODES} if plan.view.trace.dual else {}
     if plan.view.trace.dual:
-        return DualGraphModule(emitter.attributes, graphs)
-    return fx.GraphModule(emitter.attributes, emitter.graph_of("eval"), "Subnet")
+        subnet: fx.GraphModule = DualGraphModule(emitter.attributes, graphs)
+    else:
+        subnet = fx.GraphModule(emitter.attributes, emitter.graph_of("eval"), "Subnet")
+    _persist_as_before(subnet, plan.view.trace.model)
+    return subnet
+
+
+def _persist_as_before(subnet: fx.GraphModule, model: nn.Module) -> None:
+    """Keep out of the state dict what the model keeps out of it: some buffers, and constants."""
+    saved = model.state_dict(keep_vars=True).keys()
+    for name, _ in list(subnet.named_buffers(remove_duplicate=False)):
+        path, _, leaf = name.rpartition(".")
+        if name not in saved:
+            subnet.get_submodule(path)._non_persistent_buffers_set.add(leaf)
 
 
 class _Emitter:
@@ -166,7 +178,7 @@ class _Emitter:
         owned = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for role, tensor in owned.items():
             self._tensor(call.tensors[role], tensor)
-        new = copy.deepcopy(module, {key: tensor for key, tensor in self.tensors.items()})
+        new = copy.deepcopy(module, dict(self.tensors))
         self.view.rules[node].resized(call, new, self._count)
         return new
 

@@ -113,9 +113,10 @@ def _mark_live(erasure: Erasure, uncuttable: set[tuple[fx.Node, fx.Node]]) -> No
     for mode in MODES:
         map_arg(output_of(erasure.view.trace.graph, mode), lambda node: pending.append(node))
     pending += [node for node in erasure.view.nodes if node.op == "placeholder"]
-    _follow(erasure, pending, uncuttable)
-    effects = [node for node in erasure.view.nodes if node.meta.get("effect") and node not in erasure.live]
-    _follow(erasure, [node for node in effects if _matters(erasure, node)], uncuttable)
+    while pending:
+        _follow(erasure, pending, uncuttable)
+        roots = {node.meta["root"] for node in erasure.live}
+        pending = [node for node in erasure.view.nodes if node not in erasure.live and _is_seen(erasure, node, roots)]
 
 
 def _follow(erasure: Erasure, pending: list[fx.Node], uncuttable: set[tuple[fx.Node, fx.Node]]) -> None:
@@ -141,17 +142,23 @@ def _follow(erasure: Erasure, pending: list[fx.Node], uncuttable: set[tuple[fx.N
                 pending.append(source)
 
 
-def _matters(erasure: Erasure, node: fx.Node) -> bool:
-    """Whether somebody may see the memory that ``node`` writes.
+def _is_seen(erasure: Erasure, node: fx.Node, roots: set[fx.Node]) -> bool:
+    """Whether a node must stay for what it does: it writes memory that somebody reads.
 
-    A counter of a module all of whose other operations are gone is seen by nobody.
+    A buffer is read by later calls of the model. But the counter of a module all of whose other operations are
+    gone is read by nobody.
     """
-    root = node.meta["root"] if node.meta["root"].op == "get_attr" else node.args[0]
-    if not isinstance(root, fx.Node) or root.op != "get_attr":
-        return any(user in erasure.live for user in root.users) if isinstance(root, fx.Node) else True
+    if not node.meta.get("effect"):
+        return False
+    root = node.meta["root"]
+    if root.op != "get_attr":
+        return root in roots
     owner = str(root.target).rpartition(".")[0]
-    inside = [each for each in erasure.view.nodes if each.meta["module"] == owner and not each.meta.get("effect")]
-    working = [each for each in inside if each.op != "get_attr" and each.meta["data"]]
+    working = [
+        each
+        for each in erasure.view.nodes
+        if each.meta["module"] == owner and each.meta["data"] and not each.meta.get("effect")
+    ]
     return not working or any(erasure.resolve(each) in erasure.live for each in working)
 
 

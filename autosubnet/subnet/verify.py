@@ -42,8 +42,8 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> d
             if not relative <= tolerance:
                 mode = "train" if training else "eval"
                 raise VerificationError(
-                    f"in {mode} mode the constructed network differs from the model by {difference:.3g}, {relative:.3g} of "
-                    f"the output's variation ({tolerance:g} is allowed in {dtype}); nothing was returned. "
+                    f"in {mode} mode the subnet differs from the model by {difference:.3g}, {relative:.3g} "
+                    f"of the output's variation ({tolerance:g} is allowed in {dtype}); nothing was returned. "
                     f"Values that were read off tensors while tracing: {'; '.join(trace.baked) or 'none'}"
                 )
             worst, worst_relative = max(worst, difference), max(worst_relative, relative)
