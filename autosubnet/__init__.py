@@ -1,8 +1,8 @@
 """Exact sub-networks of any PyTorch model: trace, prove what can go, train once, compile the zeros away."""
 
-from autosubnet import errors, optim
+from autosubnet import errors, optim, supernets
 from autosubnet.api import AutoSubnet, remove_zeros
 from autosubnet.ops import Rule, register_rule
 
-__all__ = ["AutoSubnet", "Rule", "errors", "optim", "register_rule", "remove_zeros"]
+__all__ = ["AutoSubnet", "Rule", "errors", "optim", "register_rule", "remove_zeros", "supernets"]
 __version__ = "0.1.0"

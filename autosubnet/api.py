@@ -23,7 +23,7 @@ from autosubnet.graph.explain import explain
 from autosubnet.graph.groups import Group, Refusal
 from autosubnet.graph.partition import build_partition
 from autosubnet.graph.segments import build_dependency_graph
-from autosubnet.graph.validity import Validity, select
+from autosubnet.graph.validity import Validity, required, select
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, carry_optimizer
 from autosubnet.subnet import Report, construct
@@ -74,7 +74,7 @@ class AutoSubnet:
         self._trace: Trace = capture(model, inputs)
         self._view = GraphView(self._trace)
         self._required = required_inputs
-        self._validity()
+        required(self._view, required_inputs)
         self.graph: DependencyGraph = build_dependency_graph(self._view)
         partition = build_partition(self._view, self.graph, keep)
         self.groups: tuple[Group, ...] = partition.groups

@@ -29,14 +29,14 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     Raises:
         CaptureError: the model cannot be followed, or computes something else on other inputs.
     """
-    train, more, frozen = _record_other(model, inputs)
-    evaluation = _record(model, "eval", inputs)
+    train, inputs = _record_train(model, inputs)
+    evaluation, more, frozen = _record_eval(model, inputs)
     graph = merge(train.graph, evaluation.graph)
     if graph.output_node().meta["dual"]:
         # Both at the same batch size, so that shapes agree; and each at a second one, to see baked values.
-        same = _record(model, "eval", more)
+        same = _record(model, "eval", inputs)
         _require_alike(same, evaluation)
-        _require_alike(_record(model, "train", others(more, _grown(more), seed=1)) if not frozen else train, train)
+        _require_alike(train, _record(model, "train", more))
         evaluation = same
         graph = merge(train.graph, evaluation.graph)
     _mark_data(graph)
@@ -53,23 +53,30 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     )
 
 
-def _record_other(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
-    """Record train mode on other inputs, with one example more where the model takes that."""
+def _record_train(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs]:
+    """Record train mode; a single example is doubled where the model takes two, since BatchNorm may need them."""
+    if inputs.batch() == 1:
+        doubled = others(inputs, 2)
+        try:
+            return _record(model, "train", doubled), doubled
+        except CaptureError:
+            pass  # the model takes one example only
+    return _record(model, "train", inputs), inputs
+
+
+def _record_eval(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
+    """Record eval mode on other inputs, with one example more where the model takes that."""
     batch = inputs.batch()
     if batch is None:
-        more = others(inputs, None)
-        return _record(model, "train", more), more, ("batch size: the inputs share no first dimension",)
-    more = others(inputs, batch + 1)
-    try:
-        return _record(model, "train", more), more, ()
-    except CaptureError:
-        more = others(inputs, None)
-        return _record(model, "train", more), more, (f"batch size: the model refuses any but {batch}",)
-
-
-def _grown(inputs: Inputs) -> int | None:
-    batch = inputs.batch()
-    return None if batch is None else batch + 1
+        reason = "batch size: the inputs share no first dimension"
+    else:
+        more = others(inputs, batch + 1)
+        try:
+            return _record(model, "eval", more), more, ()
+        except CaptureError:
+            reason = f"batch size: the model refuses any but {batch}"
+    more = others(inputs, None)
+    return _record(model, "eval", more), more, (reason,)
 
 
 def _copied(inputs: Inputs) -> Inputs:

@@ -30,21 +30,39 @@ _KEPT_IN_PLACE = frozenset(
     {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",
      "copy_", "fill_", "zero_", "set_", "resize_", "swap_", "__setitem__"}
 )  # fmt: skip
-_OPERATORS: dict[str, tuple[Callable[..., Any], bool]] = {
-    "__getitem__": (operator.getitem, False),
-    "__setitem__": (operator.setitem, False),
-    "__matmul__": (operator.matmul, False),
-    "__rmatmul__": (operator.matmul, True),
-    "__rsub__": (operator.sub, True),
-    "__rdiv__": (operator.truediv, True),
-    "__rtruediv__": (operator.truediv, True),
-    "__floordiv__": (operator.floordiv, False),
-    "__rfloordiv__": (operator.floordiv, True),
-    "__mod__": (operator.mod, False),
-    "__rmod__": (operator.mod, True),
-    "__pow__": (operator.pow, False),
-    "__rpow__": (operator.pow, True),
+# Python's operators on tensors: the function of ``operator`` that they are, and whether the operands change places.
+_OPERATORS: dict[Any, tuple[Callable[..., Any], bool]] = {
+    getattr(torch.Tensor, f"__{name}__"): (getattr(operator, target), swap)
+    for name, target, swap in (
+        ("getitem", "getitem", False),
+        ("setitem", "setitem", False),
+        ("matmul", "matmul", False),
+        ("rmatmul", "matmul", True),
+        ("rsub", "sub", True),
+        ("rtruediv", "truediv", True),
+        ("floordiv", "floordiv", False),
+        ("rfloordiv", "floordiv", True),
+        ("mod", "mod", False),
+        ("rmod", "mod", True),
+        ("pow", "pow", False),
+        ("rpow", "pow", True),
+        ("neg", "neg", False),
+        ("pos", "pos", False),
+        ("abs", "abs", False),
+    )
 }
+# Leading parameters that may be given by keyword; rules find them by position.
+_LEADING = (
+    ("condition", "input", "other"),
+    ("input", "tensor1", "tensor2"),
+    ("input", "other"),
+    ("input", "exponent"),
+    ("input", "dims"),
+    ("input", "shape"),
+    ("input", "mat2"),
+    ("input",),
+    ("tensors",),
+)
 
 
 @dataclass(frozen=True)
@@ -75,12 +93,20 @@ def is_method(func: Callable[..., Any], name: str) -> bool:
 
 def as_node(func: Callable[..., Any], name: str) -> tuple[str, Any, bool]:
     """Return the node's ``op`` and ``target``, and whether the arguments must change places."""
-    if not is_method(func, name):
-        return "call_function", func, False
-    if name in _OPERATORS:
-        function, swap = _OPERATORS[name]
+    if func in _OPERATORS:
+        function, swap = _OPERATORS[func]
         return "call_function", function, swap
-    return "call_method", name, False
+    return ("call_method", name, False) if is_method(func, name) else ("call_function", func, False)
+
+
+def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with leading keywords such as ``input=`` put in their places."""
+    for names in _LEADING:
+        missing = names[len(args) :]
+        if missing and all(name in kwargs for name in missing):
+            rest = {name: value for name, value in kwargs.items() if name not in missing}
+            return (*args, *(kwargs[name] for name in missing)), rest
+    return args, kwargs
 
 
 def written(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:

@@ -254,6 +254,7 @@ class Tracer(TorchFunctionMode):
 
     def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         op, target, swap = functions.as_node(func, name)
+        args, kwargs = functions.positional(args, kwargs)
         arguments = self._args(args[::-1] if swap else args)
         return self.graph.create_node(op, target, arguments, self._args(kwargs))
 

@@ -17,6 +17,7 @@ from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo, nothing_known
 from autosubnet.ops.call import Value
 from autosubnet.ops.masks import Mask, MaskTree, is_zero, same, uniform
+from autosubnet.ops.rule import leaves
 
 
 class Dependence:
@@ -32,6 +33,10 @@ class Dependence:
         self.view = view
         self.propagation = propagation
         self.source = source
+        self.memory: dict[fx.Node, list[fx.Node]] = {}  # nodes that share memory which is written in place
+        for node in view.nodes:
+            if node.meta["mutated"]:
+                self.memory.setdefault(node.meta["root"], []).append(node)
         self.masks: dict[fx.Node, MaskTree] = {}
         for node in view.nodes:
             self.masks[node] = self.transfer(node)
@@ -53,12 +58,26 @@ class Dependence:
         if node.meta["value"] is None:
             return None
         nothing = nothing_known(node)
-        if node is self.source or node.meta["mutated"]:
+        if node is self.source:
             return nothing
+        if node.meta["mutated"]:
+            return _everything(nothing) if self._holds_constants(node) else nothing
         if not node.meta["data"] or node.op == "placeholder" or self._is_part_of_another_input(node):
             return _everything(nothing)
         constant = self.view.rules[node].constants(self.view.calls[node], self.of, self.propagation.of)
         return _either(constant, self.propagation.masks[node])
+
+    def _holds_constants(self, node: fx.Node) -> bool:
+        """Whether all that has been written so far to the memory that ``node`` shares is constant."""
+        shared = [each for each in self.memory[node.meta["root"]] if self.view.index[each] <= self.view.index[node]]
+        written = {source for each in shared for source in each.all_input_nodes}.difference(shared)
+        return self.source not in shared and all(is_zero(leaf) for each in written for leaf in leaves(self.masks[each]))
+
+    def _followers(self, node: fx.Node) -> list[fx.Node]:
+        """Return the nodes that read ``node``, or memory that these write."""
+        users = [user for user in node.users if user.op != "output"]
+        written = [user.meta["root"] for user in (node, *users) if user.meta["mutated"]]
+        return [*users, *(each for root in written for each in self.memory[root])]
 
     def _is_part_of_another_input(self, node: fx.Node) -> bool:
         """Whether the node takes a tensor out of a list or dict that is another input."""
@@ -70,7 +89,7 @@ class Dependence:
         """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""
         index = self.view.index
         queued = {index[node] for node in touched}
-        queued.update(index[user] for node in touched for user in node.users if user.op != "output")
+        queued.update(index[each] for node in touched for each in self._followers(node))
         queue = sorted(queued)
         while queue:
             position = heapq.heappop(queue)
@@ -81,10 +100,10 @@ class Dependence:
                 continue
             undo.append((self.masks, node, self.masks[node]))
             self.masks[node] = mask
-            for user in node.users:
-                if user.op != "output" and index[user] not in queued:
-                    queued.add(index[user])
-                    heapq.heappush(queue, index[user])
+            for each in self._followers(node):
+                if index[each] > position and index[each] not in queued:
+                    queued.add(index[each])
+                    heapq.heappush(queue, index[each])
 
 
 def _everything(nothing: MaskTree) -> MaskTree:

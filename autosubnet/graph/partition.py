@@ -5,7 +5,7 @@ propagation proves that zeroing its slices makes its output zero for every input
 a reason. Deviations from the paper:
 
 * groups may overlap: behind a concat a group also owns the matching slices of every per-channel affine that
-  reads its block, so that the block's channels can be cut out (``cat -> BatchNorm -> ReLU -> conv``);
+  reads its block (``cat -> BatchNorm -> ReLU -> conv``), where that lets the block's channels be cut out;
 * a group at a product makes the product zero; what dies behind it is dead code, not part of the group;
 * a parameter that other vertices use too, or that is frozen, refuses the candidate.
 """
@@ -20,6 +20,7 @@ import numpy as np
 from torch import fx
 
 from autosubnet.errors import GroupError
+from autosubnet.graph.cuttable import can_be_cut
 from autosubnet.graph.dependency import DependencyGraph, Segment
 from autosubnet.graph.groups import Group, ParameterSlice, Refusal
 from autosubnet.graph.view import GraphView
@@ -134,6 +135,8 @@ class _Prover:
             extended.update(extension)
             undo = self.propagation.update(extension)
             log = log + undo
+        if not can_be_cut(self.view, self.propagation, self.nodes[segment.vertices[-1]]):
+            extended = {}  # their zeros would gain nothing
         self.propagation.undo(log)
         for name, mask in extended.items():
             slices.append(ParameterSlice(name, 0, tuple(int(i) for i in np.flatnonzero(mask))))

@@ -36,9 +36,9 @@ class Validity:
     def __init__(self, view: GraphView, required_inputs: Iterable[str] | None = None) -> None:
         self.view = view
         self.propagation = Propagation(view)
-        self.inputs = [node for node in view.nodes if node.op == "placeholder"]
-        self.required = frozenset(self._required(required_inputs))
-        self.dependences = {node: Dependence(view, self.propagation, node) for node in self.inputs if node.meta["data"]}
+        self.required = frozenset(required(view, required_inputs))
+        inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
+        self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}
         self.outputs = {
             node: self._sources(node) for mode in MODES for node in _nodes_in(output_of(view.trace.graph, mode))
         }
@@ -88,43 +88,56 @@ class Validity:
         result: Mask = mask | before
         return result
 
-    def _required(self, names: Iterable[str] | None) -> list[fx.Node]:
-        if names is None:
-            floating = [node for node in self.inputs if _is_floating(node.meta["value"])]
-            return floating or self.inputs[:1]
-        by_name = {node.name: node for node in self.inputs}
-        for name in names:
-            if name not in by_name:
-                raise InputError(f"required input {name!r} is none of the model's: {', '.join(by_name)}")
-        return [by_name[name] for name in names]
+
+def required(view: GraphView, names: Iterable[str] | None) -> list[fx.Node]:
+    """Return the inputs that outputs must keep depending on.
+
+    Raises:
+        InputError: a name is not that of an input.
+    """
+    inputs = {node.name: node for node in view.nodes if node.op == "placeholder"}
+    if names is None:
+        floating = [node for node in inputs.values() if _is_floating(node.meta["value"])]
+        return floating or list(inputs.values())[:1]
+    for name in names:
+        if name not in inputs:
+            raise InputError(f"required input {name!r} is none of the model's: {', '.join(inputs)}")
+    return [inputs[name] for name in names]
 
 
 def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequence[int], count: int) -> list[int]:
     """Choose ``count`` groups that may go together, in order of preference (Algorithm 3, line 8).
 
-    Groups are taken greedily. Where the preferred ones block so many others that too few are left, the
-    preference is followed as far as possible before the order that leaves the most (that of the graph).
+    Groups are taken greedily. Where that leaves too few, because one that was taken blocks many others, the search
+    is repeated with each of the first that were taken put last, and then in the order of the graph and against it.
+
+    Args:
+        make: returns the empty set, to grow.
+        groups: all groups.
+        order: their positions, most preferred first.
+        count: how many are to be chosen.
 
     Raises:
-        BudgetError: not so many can go together, as far as the greedy search sees.
+        BudgetError: not so many can go together, as far as this search sees; finding out is NP-hard.
     """
-    chosen = _greedy(make(), groups, order, count)
-    if len(chosen) == count:
-        return chosen
-    fallback = _greedy(make(), groups, range(len(groups)), count)
-    if len(fallback) < count:
-        most = max(len(chosen), len(fallback))
-        raise BudgetError(
-            f"{count} of {len(groups)} groups are to be removed, but only {most} were found that leave every output "
-            f"connected to its inputs; ask for a target_group_sparsity of at most {most / max(len(groups), 1):.3f}"
-        )
-    kept = len(chosen)
-    while True:
-        kept //= 2
-        mixed = [*chosen[:kept], *(each for each in fallback if each not in chosen[:kept])]
-        result = _greedy(make(), groups, mixed, count)
-        if len(result) == count or not kept:
-            return result
+    first = _greedy(make(), groups, order, count)
+    most = len(first)
+    if most == count:
+        return first
+    forward = list(range(len(groups)))
+    orders = [[*(each for each in order if each != last), last] for last in first[:RETRIES]]
+    for other in [*orders, forward, forward[::-1]]:
+        chosen = _greedy(make(), groups, other, count)
+        if len(chosen) == count:
+            return chosen
+        most = max(most, len(chosen))
+    raise BudgetError(
+        f"{count} of {len(groups)} groups are to be removed, but only {most} were found that leave every output "
+        f"connected to its inputs; ask for a target_group_sparsity of at most {most / len(groups):.3f}"
+    )
+
+
+RETRIES = 32
 
 
 def _greedy(validity: Validity, groups: Sequence[Group], order: Iterable[int], count: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import fx
 
-from autosubnet.ops.call import Call, Value, is_tensor, shape_of
+from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, uniform, with_ndim
+from autosubnet.ops.masks import Mask, MaskTree, uniform, with_ndim
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
+from autosubnet.ops.sizes import Expression, Sizes
 
 
 class Broadcast(Rule):
@@ -41,12 +42,12 @@ class Broadcast(Rule):
                 same = size == call.shape[dim + lead]
                 yield Tie(operand, dim, call.node, dim + lead) if same else Free(operand, dim)
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Dimension by dimension those of an operand that has the output's size."""
         result: list[Any] = [None] * len(call.shape)
         for operand in call.operands:
             lead = len(call.shape) - len(shape_of(operand))
-            for dim, size in enumerate(sizes(operand)):
+            for dim, size in enumerate(sizes.of(operand)):
                 if shape_of(operand)[dim] == call.shape[dim + lead] and result[dim + lead] is None:
                     result[dim + lead] = size
         return result
@@ -125,10 +126,12 @@ class Choice(Broadcast):
     def __init__(self, first: int = 0) -> None:
         self.first = first
 
-    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
         """Zero where all that it may take are."""
-        chosen = [*call.node.args[self.first :], *call.node.kwargs.values()]
-        return reduce(np.logical_and, (mask_of(call, each, zeros) for each in chosen[:2]))
+        chosen = call.node.args[self.first : self.first + 2]
+        if len(chosen) < 2:
+            return call.nothing_known()  # torch.where(condition) returns indices
+        return reduce(np.logical_and, (mask_of(call, each, zeros) for each in chosen))
 
     def why_not_zero(self, call: Call) -> str:
         """Something else may be taken."""

@@ -29,6 +29,13 @@ class Call:
     module: nn.Module | None
     tensors: dict[str, str]
 
+    @property
+    def name(self) -> str:
+        """Plain name of the function or method, or class of the leaf module."""
+        if self.module is not None:
+            return type(self.module).__name__
+        return str(getattr(self.node.target, "__name__", self.node.target))
+
     def argument(self, position: int, name: str, default: Any = None) -> Any:
         """Return an argument of the call by position or by name."""
         if position < len(self.node.args):

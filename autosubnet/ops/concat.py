@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import fx
 
-from autosubnet.ops.call import Call, Value, dtype_of, shape_of
+from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, compress, expand
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
+from autosubnet.ops.sizes import Expression, Sizes, apply
 
 
 class Joining(Rule):
@@ -73,16 +73,16 @@ class Concat(Joining):
             return None
         return Alias(left[0]) if len(left) == 1 else Replace(torch.cat, (left, self.dim(call)), {})
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the first block, added up along the dimension."""
         blocks = self.blocks(call)
         if blocks is None:
             return None
-        every = [sizes(block) for block in blocks]
+        every = [sizes.of(block) for block in blocks]
         dim = self.dim(call)
         total = every[0][dim]
         for each in every[1:]:
-            total = emit(operator.add, total, each[dim])
+            total = apply(operator.add, total, each[dim])
         return [*every[0][:dim], total, *every[0][dim + 1 :]]
 
     def dim(self, call: Call) -> int:
@@ -110,6 +110,15 @@ class Stack(Joining):
         dim = int(call.argument(1, "dim", 0)) % len(call.shape)
         masks = [np.expand_dims(zeros(block), dim) for block in blocks]
         return compress(np.concatenate(_alike(masks, dim), axis=dim))
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of a block, with the number of blocks among them."""
+        blocks = call.argument(0, "tensors")
+        if not isinstance(blocks, (list, tuple)):
+            return None
+        given = list(sizes.of(blocks[0]))
+        given.insert(int(call.argument(1, "dim", 0)) % len(call.shape), len(blocks))
+        return given
 
 
 def _alike(masks: list[Mask], dim: int) -> list[Mask]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from autosubnet.ops.call import Call, Value, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, along
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
+from autosubnet.ops.sizes import Expression, Sizes, apply, windows
 
 
 class Convolution(Rule):
@@ -37,7 +38,7 @@ class Convolution(Rule):
             return known(call, False)
         groups = self._groups(call)
         channels = along(zeros(call.input), 1)
-        kernel = self._out_first(all_over(zeros(weight), range(2, len(call.shape))), groups)
+        kernel = self._out_first(call, all_over(zeros(weight), range(2, len(call.shape))), groups)
         inputs = shape_of(call.input)[1] // groups
         if channels.size > 1:
             channels = channels.reshape(groups, 1, inputs)
@@ -77,21 +78,28 @@ class Convolution(Rule):
         """Bias or weights without a group."""
         return "it has weights or a bias that are not zero"
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Callable[..., Any]) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1 along each spatial dimension."""
-        if call.module is None or isinstance(call.module.padding, str) or len(call.shape) != self.dims + 2:
+        if call.setting("padding", 4, 0) == "same" and len(call.shape) == self.dims + 2:
+            given = sizes.of(call.input)
+            return [given[0], call.shape[1], *given[2:]]
+        settings = self._geometry(call)
+        if settings is None:
             return None
-        given = sizes(call.input)
-        dims = self.dims
-        stride, padding, dilation, kernel = (
-            pair(getattr(call.module, name), dims) for name in ("stride", "padding", "dilation", "kernel_size")
-        )
-        spatial = []
-        for d in range(dims):
-            span = 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1
-            steps = emit(operator.floordiv, emit(operator.add, given[2 + d], span), stride[d])
-            spatial.append(emit(operator.add, steps, 1))
+        given = sizes.of(call.input)
+        spatial = [windows(given[2 + d], *(each[d] for each in settings)) for d in range(self.dims)]
         return [given[0], call.shape[1], *spatial]
+
+    def _geometry(self, call: Call) -> list[Sequence[int]] | None:
+        """Return kernel size, stride, padding and dilation along each dimension, if they are plain numbers."""
+        weight = call.tensor("weight", 1)
+        kernel: Any = call.setting("kernel_size", 9)
+        if isinstance(weight, fx.Node):
+            kernel = shape_of(weight)[2:]
+        names = ("stride", 3, 1), ("padding", 4, 0), ("dilation", self._dilation_position, 1)
+        settings = [kernel, *(call.setting(*each) for each in names)]
+        plain = not any(isinstance(each, (str, fx.Node)) for each in settings) and len(call.shape) == self.dims + 2
+        return [pair(each, self.dims) for each in settings] if plain else None
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
         """Set the numbers of channels and, where depthwise, of groups."""
@@ -105,6 +113,7 @@ class Convolution(Rule):
             module.groups = outputs
 
     _weight_dims = (0, 1)
+    _dilation_position = 5
 
     def _weight(self, call: Call) -> Value | None:
         return call.tensor("weight", 1)
@@ -112,7 +121,7 @@ class Convolution(Rule):
     def _groups(self, call: Call) -> int:
         return int(call.setting("groups", 3 + self.settings.index("groups"), 1))
 
-    def _out_first(self, kernel: Mask, groups: int) -> Mask:
+    def _out_first(self, call: Call, kernel: Mask, groups: int) -> Mask:
         """Return the weight's mask as (out, in / groups)."""
         return kernel
 
@@ -122,18 +131,27 @@ class TransposedConvolution(Convolution):
 
     settings = ("stride", "padding", "output_padding", "groups", "dilation")
     _weight_dims = (1, 0)
+    _dilation_position = 7
 
-    def _out_first(self, kernel: Mask, groups: int) -> Mask:
-        if groups == 1 or kernel.size == 1:
+    def _out_first(self, call: Call, kernel: Mask, groups: int) -> Mask:
+        if groups == 1:
             return kernel.T
-        if kernel.shape[0] == 1:
-            return np.tile(kernel, groups).T
-        parts = np.split(kernel, groups, axis=0)
-        return np.concatenate([part.T for part in parts])
+        inputs, outputs = shape_of(call.input)[1], call.shape[1] // groups
+        full = np.broadcast_to(kernel, (inputs, outputs)).reshape(groups, inputs // groups, outputs)
+        return full.transpose(0, 2, 1).reshape(groups * outputs, inputs // groups)
 
-    def sizes(self, call: Call, sizes: Any, emit: Any) -> list[Any] | None:
-        """Not written out: its zeros are rarely read."""
-        return None
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """(n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 along each dimension."""
+        settings = self._geometry(call)
+        extra = call.setting("output_padding", 5, 0)
+        if settings is None or isinstance(extra, fx.Node):
+            return None
+        given, extra = sizes.of(call.input), pair(extra, self.dims)
+        spatial = []
+        for d, (kernel, stride, padding, dilation) in enumerate(zip(*settings, strict=True)):
+            steps = apply(operator.mul, apply(operator.sub, given[2 + d], 1), stride)
+            spatial.append(apply(operator.add, steps, dilation * (kernel - 1) - 2 * padding + extra[d] + 1))
+        return [given[0], call.shape[1], *spatial]
 
 
 for _dims in (1, 2, 3):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosubnet.ops.call import Call, Value, is_tensor
+from autosubnet.ops.call import Call, is_tensor
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree
+from autosubnet.ops.masks import Mask, MaskTree, collapse
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, known, tie_all
+from autosubnet.ops.sizes import Expression, Sizes, apply
 
 
 class KeepsZero(Rule):
@@ -34,9 +35,9 @@ class KeepsZero(Rule):
         """Every index goes with the same index of the input."""
         return tie_all(call, call.input)
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input."""
-        return sizes(call.input)
+        return sizes.of(call.input)
 
 
 class LosesZero(KeepsZero):
@@ -91,9 +92,19 @@ class Softmax(Rule):
 
     kind = Kind.ACCESSORY
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input."""
+        return sizes.of(call.input)
+
     def why_not_zero(self, call: Call) -> str:
         """Its entries add up to one."""
         return "its entries are positive whatever comes in"
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where all that is added up is."""
+        dim = call.setting("dim", 1)
+        mask = constants(call.input)
+        return collapse(mask, [dim] if isinstance(dim, int) else range(mask.ndim))
 
 
 class PReLU(KeepsZero):
@@ -119,12 +130,28 @@ class GLU(Rule):
 
     kind = Kind.ACCESSORY
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input, one of them halved."""
+        given = list(sizes.of(call.input))
+        dim = call.setting("dim", 1, -1)
+        given[dim] = apply(operator.floordiv, given[dim], 2)
+        return given
+
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where the first half is."""
+        return self._halves(call, zeros(call.input))[0]
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where both halves are."""
+        first, second = self._halves(call, constants(call.input))
+        return first & second
+
+    def _halves(self, call: Call, mask: Mask) -> tuple[Mask, Mask]:
         dim = call.setting("dim", 1, -1)
-        mask = zeros(call.input)
+        if mask.shape[dim] == 1:
+            return mask, mask
         half = call.shape[dim]
-        return mask if mask.shape[dim] == 1 else mask.take(range(half), axis=dim)
+        return mask.take(range(half), axis=dim), mask.take(range(half, 2 * half), axis=dim)
 
 
 _KEEPS = [
@@ -161,7 +188,7 @@ register_rule(
     ],
     methods=[
         "relu", "tanh", "neg", "abs", "sqrt", "sin", "sign", "square", "clone", "detach", "contiguous", "to", "float",
-        "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "nan_to_num",
+        "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "nan_to_num", "positive",
     ],
 )  # fmt: skip
 register_rule(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, Value, shape_of
+from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, reshape, uniform
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
+from autosubnet.ops.sizes import Expression, Sizes, apply, product
 
 
 class Layout(Rule):
@@ -42,19 +43,59 @@ class Reshape(Layout):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """The mask, reshaped."""
-        if call.nothing_known() is None or np.prod(call.shape) == 0:
+        same = dtype_of(call.input) == dtype_of(call.node)  # a view as another dtype reads other numbers
+        if not same or np.prod(call.shape) == 0:
             return known(call, False)
         return reshape(zeros(call.input), shape_of(call.input), call.shape)
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """The sizes that a view names, with -1 worked out; those that stay when a dimension of size 1 comes or goes."""
+        name = call.name
+        if name in ("squeeze", "unsqueeze"):
+            return self._squeezed(call, sizes)
+        if call.module is not None or name not in ("view", "reshape"):
+            return None
+        named = call.node.args[1:]
+        named = tuple(named[0]) if len(named) == 1 and isinstance(named[0], (tuple, list)) else named
+        if len(named) != len(call.shape):
+            return None  # a view as another dtype
+        result = [sizes.number(each) for each in named]
+        if -1 in result:
+            rest = product([each for each in result if each != -1])
+            result[result.index(-1)] = apply(operator.floordiv, product(sizes.of(call.input)), rest)
+        return result
+
+    def _squeezed(self, call: Call, sizes: Sizes) -> list[Expression] | None:
+        given, dim = sizes.of(call.input), call.argument(1, "dim")
+        if len(given) == len(call.shape):
+            return given
+        if not isinstance(dim, int) or abs(len(given) - len(call.shape)) != 1:
+            return None
+        if len(given) > len(call.shape):
+            dim %= len(given)
+            return [*given[:dim], *given[dim + 1 :]]
+        dim %= len(call.shape)
+        return [*given[:dim], 1, *given[dim:]]
 
 
 class Flatten(Reshape):
     """Joins adjacent dimensions, whose sizes it reads off its input."""
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """The product of those that are joined."""
+        given = sizes.of(call.input)
+        start, end = self._range(call, len(given))
+        return [*given[:start], product(given[start : end + 1]), *given[end + 1 :]] if given else [1]
+
+    def _range(self, call: Call, ndim: int) -> tuple[int, int]:
+        """Return the first and the last of the joined dimensions, counted from the front."""
+        start, end = int(call.setting("start_dim", 1, 0)), int(call.setting("end_dim", 2, -1))
+        return (start % ndim, end % ndim) if ndim else (0, 0)
+
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Dimensions outside of the joined ones stay; the first joined one goes with blocks."""
         ndim = len(shape_of(call.input))
-        start = int(call.setting("start_dim", 1, 0)) % ndim if ndim else 0
-        end = int(call.setting("end_dim", 2, -1)) % ndim if ndim else 0
+        start, end = self._range(call, ndim)
         for dim in range(start):
             yield Tie(call.input, dim, call.node, dim)
         block = int(np.prod(shape_of(call.input)[start + 1 : end + 1], dtype=int))
@@ -75,9 +116,9 @@ class Permute(Layout):
         for target, dim in enumerate(self.order(call)):
             yield Tie(call.input, dim, call.node, target)
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input, permuted."""
-        given = sizes(call.input)
+        given = sizes.of(call.input)
         return [given[dim] for dim in self.order(call)]
 
     def order(self, call: Call) -> list[int]:
@@ -113,9 +154,30 @@ class Split(Layout):
         ends = np.cumsum([piece[dim] for piece in pieces])
         return tuple(mask.take(range(end - piece[dim], end), axis=dim) for end, piece in zip(ends, pieces, strict=True))
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input; along the dimension that is cut, what the piece takes of it."""
+        given = list(sizes.of(call.input))
+        dim = self.dim(call, len(given))
+        name = call.name
+        if name == "unbind":
+            return [*given[:dim], *given[dim + 1 :]]
+        parts = call.argument(1, {"chunk": "chunks"}.get(name, "split_size"))
+        if isinstance(parts, (tuple, list)):
+            given[dim] = sizes.number(parts[output])
+            return given
+        if name not in ("chunk", "split") or not isinstance(parts, int):
+            return None
+        last = len(call.node.meta["value"]) - 1
+        piece = parts
+        if name == "chunk":  # rounded up
+            piece = apply(operator.floordiv, apply(operator.add, given[dim], parts - 1), parts)
+        rest = apply(operator.sub, given[dim], apply(operator.mul, piece, last))
+        given[dim] = piece if output < last else rest
+        return given
+
     def dim(self, call: Call, ndim: int) -> int:
         """The dimension that is cut, counted from the front."""
-        unbind = getattr(call.node.target, "__name__", call.node.target) == "unbind"
+        unbind = call.name == "unbind"
         return int(call.argument(1 if unbind else 2, "dim", 0)) % ndim
 
     def _alike(self, call: Call, mask: Mask) -> MaskTree:
@@ -170,7 +232,7 @@ class Pad(Layout):
 def _sliced(mask: Mask, shape: tuple[int, ...], index: Any, ndim: int) -> Mask:
     """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
     items = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(item, (fx.Node, list, torch.Tensor)) and not _is_number(item) for item in items):
+    if any(isinstance(item, (fx.Node, list, torch.Tensor, bool)) and not _is_number(item) for item in items):
         return uniform(ndim, is_zero(mask))
     if Ellipsis in [item for item in items if item is Ellipsis]:
         at = next(i for i, item in enumerate(items) if item is Ellipsis)

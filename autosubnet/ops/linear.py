@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 from torch import nn
 
-from autosubnet.ops.call import Call, Value, shape_of
+from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
+from autosubnet.ops.sizes import Expression, Sizes
 
 
 class Linear(Rule):
@@ -24,7 +25,7 @@ class Linear(Rule):
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """y[o] is zero if b[o] is and, for each i, x[i] or w[o, i] is."""
         weight, bias = call.tensor("weight", 1), call.tensor("bias", 2)
-        if weight is None or not call.shape:
+        if weight is None or len(call.shape) != len(shape_of(call.input)):
             return known(call, False)
         x, w = zeros(call.input), zeros(weight)
         if x.shape[-1] == 1:
@@ -42,7 +43,7 @@ class Linear(Rule):
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Input features go with the columns, output features with the rows and the bias."""
         weight, bias = call.tensor("weight", 1), call.tensor("bias", 2)
-        if weight is None:
+        if weight is None or len(call.shape) != len(shape_of(call.input)):
             return
         last = len(call.shape) - 1
         yield Tie(call.input, len(shape_of(call.input)) - 1, weight, 1)
@@ -56,9 +57,9 @@ class Linear(Rule):
         """Bias or weights without a group."""
         return "it has weights or a bias that are not zero"
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input but for the last."""
-        return [*sizes(call.input)[:-1], call.shape[-1]]
+        return [*sizes.of(call.input)[:-1], call.shape[-1]]
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
         """Set the numbers of features."""
@@ -81,9 +82,9 @@ class Embedding(Rule):
         columns = zeros(weight).all(axis=0)
         return columns.reshape((1,) * (len(call.shape) - 1) + columns.shape)
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the indices, and the width."""
-        return [*sizes(call.input), call.shape[-1]]
+        return [*sizes.of(call.input), call.shape[-1]]
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Features go with the columns."""

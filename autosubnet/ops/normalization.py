@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosubnet.ops.call import Call, Value
+from autosubnet.ops.call import Call, Value, is_tensor
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, along, collapse
+from autosubnet.ops.masks import Mask, MaskTree, along, collapse, is_zero
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
+from autosubnet.ops.sizes import Expression, Sizes
 
 
 class Normalization(Rule):
@@ -44,9 +45,9 @@ class Normalization(Rule):
             return "it has no affine parameters that could make its output zero"
         return "its weight or bias is not zero"
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Any) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input."""
-        return sizes(call.input)
+        return sizes.of(call.input)
 
 
 class BatchNorm(Normalization):
@@ -67,8 +68,14 @@ class BatchNorm(Normalization):
         zero = weight & bias
         return zero.reshape(1, -1, *(1,) * (len(call.shape) - 2))
 
-    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
-        """Where the input is (in eval mode), and channels of weight zero."""
+    def _statistics(self, call: Call) -> Value | None:
+        return call.tensor("running_mean", 1)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where the input is (in eval mode), and channels of weight zero; all or nothing where statistics vary."""
+        weights = call.node.all_input_nodes[1:]
+        if self._statistics(call) is None or not all(is_zero(constants(each)) for each in weights if is_tensor(each)):
+            return Rule.constants(self, call, constants, zeros)
         weight, _ = self.affine_mask(call, zeros)
         fixed = constants(call.input)
         return fixed if weight is None else fixed | weight.reshape(1, -1, *(1,) * (len(call.shape) - 2))
@@ -92,7 +99,7 @@ class BatchNorm(Normalization):
 
     def is_stateful(self, call: Call) -> bool:
         """Running statistics are updated in train mode."""
-        return call.tensor("running_mean", 1) is not None
+        return self._statistics(call) is not None
 
 
 class InstanceNorm(BatchNorm):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, Value, pair, shape_of
+from autosubnet.ops.call import Call, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import MaskTree, collapse, is_zero
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, moved
+from autosubnet.ops.sizes import Expression, Sizes, apply, windows
 
 
 class Spatial(Rule):
@@ -49,22 +50,51 @@ class Spatial(Rule):
 class Window(Spatial):
     """Pooling by windows, whose output sizes can be written out."""
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Callable[..., Any]) -> list[Any] | None:
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1, where no ceiling is taken."""
-        if call.module is None or getattr(call.module, "ceil_mode", False):
+        if call.module is None or call.module.ceil_mode:
             return None
         count = self.dims or len(call.shape) - 2
-        given, lead = sizes(call.input), len(call.shape) - count
-        kernel, stride, padding = (
-            pair(getattr(call.module, name), count) for name in ("kernel_size", "stride", "padding")
-        )
-        dilation = pair(getattr(call.module, "dilation", 1), count)
-        spatial = []
-        for d in range(count):
-            span = 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1
-            steps = emit(operator.floordiv, emit(operator.add, given[lead + d], span), stride[d])
-            spatial.append(emit(operator.add, steps, 1))
+        given, lead = sizes.of(call.input), len(call.shape) - count
+        names = ("kernel_size", "stride", "padding")
+        settings = [pair(getattr(call.module, name), count) for name in names]
+        settings.append(pair(getattr(call.module, "dilation", 1), count))
+        spatial = [windows(given[lead + d], *(each[d] for each in settings)) for d in range(count)]
         return [*given[:lead], *spatial]
+
+
+class Adaptive(Spatial):
+    """Pooling to a given size."""
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """The given size; where that is ``None``, the input's."""
+        given = sizes.of(call.input)
+        lead = len(given) - (self.dims or 0)
+        wanted = pair(call.setting("output_size", 1), len(given) - lead)
+        spatial = [given[lead + d] if each is None else sizes.number(each) for d, each in enumerate(wanted)]
+        return [*given[:lead], *spatial]
+
+
+class Resize(Spatial):
+    """Resizing to a given size or by a factor."""
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """The given size, or the input's times the factor, rounded down."""
+        given = sizes.of(call.input)
+        size, factor = call.setting("size", 1), call.setting("scale_factor", 2)
+        count = len(given) - 2
+        if size is not None:
+            return [*given[:2], *(sizes.number(each) for each in pair(size, count))]
+        factors = pair(factor, count)
+        if not all(isinstance(each, (int, float)) for each in factors):
+            return None
+        return [*given[:2], *(_scaled(n, each) for n, each in zip(given[2:], factors, strict=True))]
+
+
+def _scaled(size: Expression, factor: float) -> Expression:
+    if factor == int(factor):
+        return apply(operator.mul, size, int(factor))
+    return apply(math.floor, apply(operator.mul, size, factor))
 
 
 class Reduction(Rule):
@@ -100,10 +130,20 @@ class Reduction(Rule):
                 yield Tie(call.input, dim, call.node, target)
             target += 1 if dim not in read or len(call.shape) == len(shape_of(call.input)) else 0
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input, without what is read or with 1 in its place."""
+        read = self.dims(call)
+        if read is None:
+            return None
+        given = sizes.of(call.input)
+        if len(call.shape) == len(given):
+            return [1 if dim in read else size for dim, size in enumerate(given)]
+        return [size for dim, size in enumerate(given) if dim not in read]
+
     def dims(self, call: Call) -> list[int] | None:
         """The dimensions that are read, counted from the front; all where none is named, ``None`` if unknown."""
         ndim = len(shape_of(call.input))
-        dims = call.argument(1, "dim")
+        dims = call.argument(1, "dim", call.node.kwargs.get("axis"))
         if isinstance(dims, fx.Node):
             return None
         if dims is None or dims in ((), []):
@@ -115,16 +155,17 @@ _WINDOWS = {1: ("MaxPool1d", "AvgPool1d"), 2: ("MaxPool2d", "AvgPool2d"), 3: ("M
 for _dims, _names in _WINDOWS.items():
     register_rule(Window(_dims), modules=[getattr(nn, name) for name in _names])
     register_rule(
+        Adaptive(_dims),
+        modules=[getattr(nn, f"Adaptive{name}{_dims}d") for name in ("AvgPool", "MaxPool")],
+        functions=[getattr(F, f"adaptive_{name}{_dims}d") for name in ("avg_pool", "max_pool")],
+    )
+    register_rule(
         Spatial(_dims),
-        modules=[getattr(nn, f"{name}{_dims}d") for name in ("AdaptiveAvgPool", "AdaptiveMaxPool", "LPPool")],
-        functions=[
-            getattr(F, f"{name}{_dims}d") for name in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
-        ],
+        modules=[getattr(nn, f"LPPool{_dims}d")],
+        functions=[getattr(F, f"{name}{_dims}d") for name in ("max_pool", "avg_pool")],
     )
 register_rule(
-    Spatial(),
-    modules=[nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d],
-    functions=[F.interpolate],
+    Resize(), modules=[nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d], functions=[F.interpolate]
 )
 register_rule(
     Reduction(),

@@ -11,6 +11,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, Value
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, is_zero, uniform
+from autosubnet.ops.sizes import Expression, Sizes
 
 ZerosOf = Callable[[Value], Mask]
 
@@ -95,8 +96,8 @@ class Rule:
         """Return operands of which wholly zero ones can be cut out together with the indices they fill."""
         return ()
 
-    def sizes(self, call: Call, sizes: Callable[[Value], list[Any]], emit: Callable[..., Any]) -> list[Any] | None:
-        """Return the output's sizes, as numbers or nodes, from those of the operands; ``None`` if unknown."""
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Return the sizes of the output (which, of several) from those of the operands; ``None`` if unknown."""
         return None
 
     def resized(self, call: Call, module: nn.Module, kept: Callable[[Value, int], int | None]) -> None:
@@ -142,7 +143,7 @@ def affine_constants(
     """Constants of x W + b: the zero transfer, with zero weights as they are and any bias taken for zero."""
 
     def of(value: Value) -> Mask:
-        if value == bias:
+        if value == bias and isinstance(value, str):
             return uniform(zeros(value).ndim, True)
         return zeros(value) if value == weight else constants(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import fx
 
 from autosubnet.capture import Trace
 from autosubnet.errors import NonFiniteError
+from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.subnet.cut import cuts
@@ -59,7 +61,7 @@ def _plan(view: GraphView) -> Plan:
     uncuttable: set[tuple[fx.Node, fx.Node]] = set()
     while True:
         erasure = erase(propagation, uncuttable)
-        plan = Plan(view, erasure, cuts(propagation, erasure))
+        plan = Plan(view, propagation, erasure, cuts(propagation, erasure))
         failed = _failed(plan)
         if not failed:
             return plan
@@ -67,51 +69,50 @@ def _plan(view: GraphView) -> Plan:
 
 
 def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
+    """Return the zero blocks that could not be cut out of their concats."""
     failed = set()
     for node in {concat for _, concat in plan.erasure.cut}:
-        gone = {plan.erasure.resolve(block) for block in plan.gone(node)}
-        blocks = {block for block, concat in plan.erasure.cut if concat is node}
-        possible = plan.view.rules[node].drops(plan.view.calls[node], plan.gone(node)) is not None
-        failed |= {(block, node) for block in blocks if block not in gone or not possible}
+        gone = plan.gone(node)
+        possible = plan.view.rules[node].drops(plan.view.calls[node], gone) is not None
+        cut_out = {plan.erasure.resolve(block) for block in gone} if possible else set()
+        blocks = {plan.erasure.resolve(block) for block in plan.view.rules[node].absorbs(plan.view.calls[node])}
+        failed |= {(block, node) for block in blocks - cut_out if (block, node) in plan.erasure.cut}
     return failed
 
 
 def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
     view = plan.view
     left = {name for name, _ in subnet.named_parameters(remove_duplicate=False)}
-    removed = [node for node in view.nodes if node.meta["data"] and node not in plan.erasure.live]
-    kept = {value: plan.kept(value) for value in dict.fromkeys(v for v, _ in plan.cuts) if isinstance(value, str)}
+    present = left | {name for name, _ in subnet.named_buffers(remove_duplicate=False)}
     return Report(
         num_params=(
             sum(p.numel() for p in view.parameters.values()),
             sum(p.numel() for p in subnet.parameters()),
         ),
-        removed_vertices=tuple(node.name for node in removed),
+        removed_vertices=tuple(node.name for node in _removed(plan)),
         removed_params=tuple(name for name in view.parameters if name not in left),
-        kept={name: dims for name, dims in kept.items() if name in left or name in dict(subnet.named_buffers())},
-        notes=tuple(_notes(plan, removed)),
+        kept={name: plan.kept(name) for name in plan.cuts if isinstance(name, str) and name in present},
+        notes=tuple(_notes(plan)),
     )
 
 
-def _notes(plan: Plan, removed: list[fx.Node]) -> list[str]:
-    view = plan.view
-    notes = []
-    for node in removed:
-        if node not in view.calls:
-            continue
-        call, rule = view.calls[node], view.rules[node]
-        if rule.is_random(call):
-            notes.append(f"random operation {node.name!r} was removed: later draws differ in train mode")
-        elif rule.is_stateful(call) and any(n.target == node.target and n in plan.erasure.live for n in view.nodes):
-            notes.append(f"module {node.target!r} lost a call: its running statistics differ in train mode")
+def _removed(plan: Plan) -> list[fx.Node]:
+    return [node for node in plan.view.nodes if node.meta["data"] and node not in plan.erasure.live]
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    view, live = plan.view, plan.erasure.live
+    called = {node.target for node in live}
+    for node in _removed(plan):
+        if node in view.calls and view.rules[node].is_random(view.calls[node]):
+            yield f"random operation {node.name!r} was removed: later draws differ in train mode"
+        elif node in view.calls and view.rules[node].is_stateful(view.calls[node]) and node.target in called:
+            yield f"module {node.target!r} lost a call: its running statistics differ in train mode"
+    for node in live:
+        if node in plan.cuts and node in view.calls and view.rules[node].is_random(view.calls[node]):
+            yield f"random operation {node.name!r} was narrowed: its draws differ in train mode"
+    inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
+    dependences = [Dependence(view, plan.propagation, node) for node in inputs]
     for node in view.trace.graph.output_node().all_input_nodes:
-        if plan.erasure.resolve(node) in plan.erasure.explicit:
-            notes.append(f"output {node.name!r} is zero for every input and was kept as a constant")
-    for node in plan.erasure.live:
-        if node in view.calls and view.rules[node].is_random(view.calls[node]) and _narrowed(plan, node):
-            notes.append(f"random operation {node.name!r} was narrowed: its draws differ in train mode")
-    return notes
-
-
-def _narrowed(plan: Plan, node: fx.Node) -> bool:
-    return any(value is node for value, _ in plan.cuts)
+        if node.meta["data"] and not any(each.depends(node) for each in dependences):
+            yield f"output {node.name!r} no longer depends on any input and was kept as a constant"

@@ -20,17 +20,21 @@ from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
 from autosubnet.ops.masks import Mask, along
 from autosubnet.ops.rule import Tie
-from autosubnet.subnet.erase import Erasure, sizes_read
+from autosubnet.subnet.erase import Erasure
 
 Key = tuple[Value, int]
 
 
-def cuts(propagation: Propagation, erasure: Erasure) -> Mapping[Key, Mask]:
-    """Return for each tensor and dimension which indices go; keys are live nodes, parameters and buffers."""
+def cuts(propagation: Propagation, erasure: Erasure) -> Mapping[Value, Mapping[int, Mask]]:
+    """Return for each tensor (live node, parameter or buffer) and dimension which indices go, where any do."""
     solver = _Solver(propagation, erasure)
     solver.collect()
     solver.shrink()
-    return {key: cut for key, cut in solver.cut.items() if cut.any()}
+    found: dict[Value, dict[int, Mask]] = defaultdict(dict)
+    for (value, dim), cut in solver.cut.items():
+        if cut.any():
+            found[value][dim] = cut
+    return found
 
 
 class _Solver:
@@ -54,7 +58,7 @@ class _Solver:
                 self._block_all(node)
         for mode in MODES:
             map_arg(output_of(self.view.trace.graph, mode), lambda node: self._block_all(self.value(node)))
-        for node, dim in sizes_read(self.erasure):
+        for node, dim in self.erasure.sizes_read():
             self.blocked.add((self.value(node), dim))
 
     def shrink(self) -> None:

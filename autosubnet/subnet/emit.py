@@ -14,12 +14,14 @@ from torch.fx.node import map_arg
 
 from autosubnet.capture.trace import MODES, Mode, output_of
 from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
 from autosubnet.ops.effects import must_stay
 from autosubnet.ops.masks import Mask
 from autosubnet.ops.rule import Alias, Replace
+from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, leaves
 from autosubnet.subnet.dual import DualGraphModule
-from autosubnet.subnet.erase import Arithmetic, Erasure, Size
+from autosubnet.subnet.erase import Erasure
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Plan:
     """What the passes before have decided."""
 
     view: GraphView
+    propagation: Propagation
     erasure: Erasure
-    cuts: Mapping[tuple[Value, int], Mask]
+    cuts: Mapping[Value, Mapping[int, Mask]]
 
     def gone(self, node: fx.Node) -> frozenset[fx.Node]:
         """Return the blocks of a concat that are cut out whole."""
@@ -39,14 +42,11 @@ class Plan:
         )
 
     def _all_cut(self, block: fx.Node) -> bool:
-        sizes = block.meta["value"].shape
-        return any((block, dim) in self.cuts and self.cuts[block, dim].all() for dim in range(len(sizes)))
+        return any(cut.all() for cut in self.cuts.get(block, {}).values())
 
     def kept(self, value: Value) -> dict[int, tuple[int, ...]]:
         """Return the surviving indices of a tensor along each dimension that is cut."""
-        return {
-            dim: tuple(int(i) for i in np.flatnonzero(~cut)) for (each, dim), cut in self.cuts.items() if each == value
-        }
+        return {dim: tuple(int(i) for i in np.flatnonzero(~cut)) for dim, cut in self.cuts.get(value, {}).items()}
 
 
 def emit(plan: Plan) -> fx.GraphModule:
@@ -77,18 +77,17 @@ class _Emitter:
         self.view = plan.view
         self.erasure = plan.erasure
         self.graph = fx.Graph()
-        self.env: dict[fx.Node, fx.Node] = {}
+        self.env: dict[fx.Node, Any] = {}
         self.origin: dict[fx.Node, fx.Node] = {}
         self.attributes: dict[str, Any] = {}
         self.tensors: dict[int, Any] = {}  # id of a tensor of the model -> our copy of it
-        self.cut_dims: dict[Value, list[int]] = {}
-        for value, dim in plan.cuts:
-            self.cut_dims.setdefault(value, []).append(dim)
 
     def run(self) -> None:
         for node in self.view.nodes:
             if node in self.erasure.explicit:
                 self.env[node] = self._zeros(node)
+            elif node in self.erasure.numbers:
+                self.env[node] = self._number(self.erasure.numbers[node], node.meta["modes"])
             elif node in self.erasure.live:
                 self.env[node] = self._node(node)
 
@@ -111,7 +110,7 @@ class _Emitter:
     def _must_stay(self, node: fx.Node) -> bool:
         return must_stay(node, self.view.calls[node].module if node in self.view.calls else None)
 
-    def _node(self, node: fx.Node) -> fx.Node:
+    def _node(self, node: fx.Node) -> Any:
         replacement = self._replacement(node)
         if isinstance(replacement, Alias):
             return self.env[self.erasure.resolve(replacement.operand)]
@@ -133,30 +132,33 @@ class _Emitter:
         gone = self.plan.gone(node)
         return self.view.rules[node].drops(self.view.calls[node], gone) if gone else None
 
-    def _mapped(self, node: fx.Node) -> fx.Node:
+    def _mapped(self, node: fx.Node) -> Any:
         return self.env[self.erasure.resolve(node)]
 
     def _zeros(self, node: fx.Node) -> fx.Node:
         info, sizes = node.meta["value"], self.erasure.explicit[node]
         modes = node.meta["modes"]
-        reference = _first_size(sizes)
-        like = self.erasure.resolve(reference)
+        followed = [leaf.node for leaf in leaves(sizes) if isinstance(leaf, Size)]
+        like = next(iter(followed), next(each for each in self.view.nodes if each.op == "placeholder"))
+        like = self.erasure.resolve(like)
         dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
         numbers = tuple(self._number(each, modes) for each in sizes)
-        new = self.graph.call_method("new_zeros", (self.env[like], numbers), dtype)
-        new.meta = {"modes": modes}
-        return new
+        return self._new(self.graph.call_method("new_zeros", (self.env[like], numbers), dtype), modes)
 
-    def _number(self, size: Any, modes: Any) -> Any:
+    def _number(self, size: Expression, modes: Any) -> Any:
         if isinstance(size, Size):
-            number = self.graph.call_method("size", (self.env[self.erasure.resolve(size.node)], size.dim))
-        elif isinstance(size, Arithmetic):
+            tensor = self.env[self.erasure.resolve(size.node)]
+            return self._new(self.graph.call_method("size", (tensor, size.dim)), modes)
+        if isinstance(size, Number):
+            return self.env[size.node]
+        if isinstance(size, Arithmetic):
             operands = tuple(self._number(each, modes) for each in size.operands)
-            number = self.graph.call_function(size.function, operands)
-        else:
-            return size
-        number.meta = {"modes": modes}
-        return number
+            return self._new(self.graph.call_function(size.function, operands), modes)
+        return size
+
+    def _new(self, node: fx.Node, modes: Any) -> fx.Node:
+        node.meta = {"modes": modes}
+        return node
 
     # ------------------------------------------------------------------ tensors
 
@@ -185,7 +187,7 @@ class _Emitter:
     def _tensor(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in self.tensors:
             value = tensor.detach()
-            for dim, indices in self.plan.kept(name).items() if name in self.cut_dims else ():
+            for dim, indices in self.plan.kept(name).items():
                 value = value.index_select(dim, torch.tensor(indices, device=value.device))
             value = value.clone()
             if isinstance(tensor, nn.Parameter):
@@ -198,14 +200,5 @@ class _Emitter:
         if isinstance(value, fx.Node):
             node = self.erasure.resolve(value)
             value = self.view.attribute_name(node) or node
-        cut = self.plan.cuts.get((value, dim))
+        cut = self.plan.cuts.get(value, {}).get(dim)
         return None if cut is None else int((~cut).sum())
-
-
-def _first_size(sizes: Any) -> fx.Node:
-    for each in sizes:
-        if isinstance(each, Size):
-            return each.node
-        if isinstance(each, Arithmetic):
-            return _first_size(each.operands)
-    raise AssertionError("an explicit zero follows no live tensor")
