@@ -193,7 +193,8 @@ class AutoSubnet:
             subnet: what :meth:`construct_subnet` returned.
         """
         report: Report = subnet.meta["autosubnet"]
-        return carry_optimizer(optimizer, dict(self.model.named_parameters()), subnet, report.kept)
+        named = dict(self.model.named_parameters(remove_duplicate=False))
+        return carry_optimizer(optimizer, named, subnet, report.kept)
 
     # ------------------------------------------------------------------ construction
 

@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from autosubnet.capture.inputs import Inputs, others
 from autosubnet.capture.merge import merge
-from autosubnet.capture.preserve import preserved
+from autosubnet.capture.preserve import keeps_attributes, preserved
 from autosubnet.capture.trace import MODES, Mode, Trace
 from autosubnet.capture.tracer import Tracer
 from autosubnet.errors import CaptureError
@@ -29,6 +29,15 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     Raises:
         CaptureError: the model cannot be followed, or computes something else on other inputs.
     """
+    with keeps_attributes(model):
+        try:
+            return _capture(model, inputs)
+        except CaptureError:
+            # What forward makes on its first call and keeps (tables, caches) is there now.
+            return _capture(model, inputs)
+
+
+def _capture(model: nn.Module, inputs: Inputs) -> Trace:
     train, inputs = _record_train(model, inputs)
     evaluation, more, frozen = _record_eval(model, inputs)
     graph = merge(train.graph, evaluation.graph)
@@ -84,9 +93,11 @@ def _copied(inputs: Inputs) -> Inputs:
 
 
 def _record(model: nn.Module, mode: Mode, inputs: Inputs) -> Tracer:
-    tracer = Tracer(model, mode)
     copied = _copied(inputs)
+    with preserved(model, training=True):
+        frozen = frozenset(module for module in model.modules() if not module.training)
     with preserved(model, training=mode == "train"):
+        tracer = Tracer(model, mode, frozen)
         try:
             tracer.run(copied.args, copied.kwargs)
         except CaptureError:

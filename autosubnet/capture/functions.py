@@ -57,8 +57,6 @@ _LEADING = (
     ("input", "tensor1", "tensor2"),
     ("input", "other"),
     ("input", "exponent"),
-    ("input", "dims"),
-    ("input", "shape"),
     ("input", "mat2"),
     ("input",),
     ("tensors",),
@@ -79,9 +77,14 @@ def is_getter(func: Callable[..., Any]) -> bool:
     return isinstance(func, MethodWrapperType) and func.__name__ == "__get__"
 
 
-def name_of(func: Callable[..., Any]) -> str:
+def sets_data(func: Callable[..., Any]) -> bool:
+    """Whether ``func`` replaces the memory of a tensor (``x.data = y``)."""
+    return isinstance(func, MethodWrapperType) and func.__name__ == "__set__" and name_of(func.__self__) == "data"
+
+
+def name_of(func: object) -> str:
     """Return the plain name of a function or method."""
-    return getattr(func, "__name__", type(func).__name__)
+    return str(getattr(func, "__name__", type(func).__name__))
 
 
 def is_method(func: Callable[..., Any], name: str) -> bool:

@@ -39,6 +39,8 @@ class _Merger:
         for node in self.pending:
             self.twins[_key(node, lambda each: each)].append(node)
             self.twins[_loose_key(node, lambda each: each)].append(node)
+        self.position = {node: position for position, node in enumerate(self.pending)}
+        self.last_ordered = -1  # position of the last twin found of a node whose place in the order matters
         self.taken: set[fx.Node] = set()
         self.twin: dict[fx.Node, fx.Node] = {}  # node of the eval graph -> that of the train graph, or itself
         self.copies: dict[fx.Node, fx.Node] = {}  # node of either graph -> merged node
@@ -53,6 +55,8 @@ class _Merger:
             self._copy(node, frozenset({"eval"}))
             return
         self.taken.add(twin)
+        if _is_ordered(node):
+            self.last_ordered = self.position[twin]
         self.twin[node] = twin
         while twin not in self.copies:
             self._emit_pending()
@@ -69,7 +73,7 @@ class _Merger:
         }
         dual = results["train"] != results["eval"] or any(n.meta["modes"] != BOTH for n in self.graph.nodes)
         output = self.graph.output(results if dual else results["eval"])
-        output.meta.update(dual=dual, modes=BOTH, value=None, module="", root=output, mutated=False)
+        output.meta.update(_plain_meta(output), dual=dual)
         self.graph.lint()
         return self.graph
 
@@ -79,7 +83,8 @@ class _Merger:
 
         for key, accept in ((_key(node, twin), _always), (_loose_key(node, twin), _by_training)):
             for candidate in self.twins.get(key, ()):
-                if candidate not in self.taken and accept(candidate, node):
+                in_order = not _is_ordered(node) or self.position[candidate] > self.last_ordered
+                if candidate not in self.taken and in_order and accept(candidate, node):
                     return candidate
         return None
 
@@ -132,8 +137,14 @@ class _Merger:
         return self.training
 
 
+def _is_ordered(node: fx.Node) -> bool:
+    """Whether a node writes or reads memory that is written in place, or draws random numbers."""
+    touches = node.meta["mutated"] or any(source.meta["mutated"] for source in node.all_input_nodes)
+    return bool(touches or node.meta.get("effect") or node.meta["draws"])
+
+
 def _plain_meta(node: fx.Node) -> dict[str, Any]:
-    return {"modes": BOTH, "value": None, "module": "", "root": node, "mutated": False}
+    return {"modes": BOTH, "value": None, "module": "", "root": node, "mutated": False, "draws": False}
 
 
 def _key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:

@@ -23,6 +23,8 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     """
     flags = {module: module.training for module in model.modules()}
     buffers = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
+    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.max_norm is not None]
+    rows = [(table, table.detach().clone()) for table in tables]  # their rows are renormalised when read
     devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda" and p.device.index})
     model.train(training)
     try:
@@ -33,11 +35,29 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
         for module, flag in flags.items():
             module.training = flag
         replaced = _restore(model, buffers)
+        with torch.no_grad():
+            for table, value in rows:
+                table.copy_(value)
     if replaced:
         raise CaptureError(
             f"buffer {replaced[0]!r} is re-assigned in forward; update it in place (buffer.copy_(value)), "
             f"so that a captured graph can keep it up to date"
         )
+
+
+@contextmanager
+def keeps_attributes(model: nn.Module) -> Iterator[None]:
+    """Take away afterwards what forward leaves on the modules: cached tensors, counters, late buffers."""
+    plain = {module: dict(vars(module)) for module in model.modules()}
+    buffers = {module: dict(module._buffers) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, attributes in plain.items():
+            vars(module).clear()
+            vars(module).update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers[module])
 
 
 @torch.no_grad()

@@ -26,11 +26,18 @@ from autosubnet.capture import functions
 from autosubnet.capture.sizes import TracedNumber, plain, sizes_of, traced
 from autosubnet.capture.trace import Mode, TensorInfo
 from autosubnet.errors import CaptureError
+from autosubnet.ops.effects import draws
 from autosubnet.ops.registry import is_leaf
 
 
 class Tracer(TorchFunctionMode):
     """Records one run of a model in one mode.
+
+    Args:
+        model: what is run.
+        mode: the mode that it is in.
+        frozen: modules that the model keeps in eval mode when it trains; they are traced into, so that what they
+            do is written out and no longer depends on a mode.
 
     Attributes:
         graph: the recorded operations, in the order in which they ran.
@@ -38,15 +45,17 @@ class Tracer(TorchFunctionMode):
         baked: values that Python code read off traced tensors, each with its source line.
     """
 
-    def __init__(self, model: nn.Module, mode: Mode) -> None:
+    def __init__(self, model: nn.Module, mode: Mode, frozen: frozenset[nn.Module] = frozenset()) -> None:
         super().__init__()
         self.model = model
+        self.frozen = frozen
         self.mode: Mode = mode
         self.graph = fx.Graph()
         self.replaced: dict[str, Any] = {}
         self.baked: list[str] = []
         self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
         self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
+        self._autocast = _autocast()
         self._paused = False
         self._path: list[str] = []
         self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
@@ -66,7 +75,11 @@ class Tracer(TorchFunctionMode):
             node.meta.setdefault("module", "")
             node.meta.setdefault("root", node)
             node.meta["mutated"] = node.meta["root"] in self._mutated
+            node.meta["draws"] = draws(node, self._leaf(node))
             node.meta["modes"] = frozenset({self.mode})
+
+    def _leaf(self, node: fx.Node) -> nn.Module | None:
+        return self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     # ------------------------------------------------------------------ inputs and outputs
 
@@ -110,6 +123,8 @@ class Tracer(TorchFunctionMode):
             return self._node(result)
         if isinstance(result, TracedNumber):
             return result.node
+        if isinstance(result, torch.Size):
+            return tuple(self._output(each) for each in result)
         if isinstance(result, (tuple, list)):
             items = [self._output(each) for each in result]
             return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
@@ -151,7 +166,7 @@ class Tracer(TorchFunctionMode):
 
     def _is_leaf_call(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
         """Whether the module can be one node; one that writes memory that others hold cannot."""
-        if not is_leaf(module):
+        if module is self.model or module in self.frozen or not is_leaf(module):
             return False
         return not getattr(module, "inplace", False) or (len(args) == 1 and self._owns(args[0]))
 
@@ -163,10 +178,13 @@ class Tracer(TorchFunctionMode):
             self.replaced[name] = copy.copy(module)
             self.replaced[name].inplace = False
         node = self.graph.call_module(name, self._args(args), self._args(kwargs))
+        self._require_same_autocast()
         with self._pause():
             result = original(module, *args, **kwargs)
-        self._bind_result(result, node, (args, kwargs))
-        return result
+        if getattr(module, "inplace", False):
+            self._bind(result, node, node)
+            return result
+        return self._bind_result(result, node, (args, kwargs))
 
     @contextmanager
     def _pause(self) -> Iterator[None]:
@@ -186,6 +204,10 @@ class Tracer(TorchFunctionMode):
             return func(*args, **kwargs)
         if functions.is_getter(func):
             return self._get(func, args[0])
+        if functions.sets_data(func):
+            raise CaptureError(
+                f"the memory of a tensor is replaced (.data = ...) at {_source_line()}; write a new tensor"
+            )
         name = functions.name_of(func)
         if name in functions.SIZES:
             return self._sizes(name, func, args, kwargs)
@@ -201,7 +223,7 @@ class Tracer(TorchFunctionMode):
             return sizes_of(tensor, self._node(tensor), self._freeze)
         if isinstance(value, torch.Tensor) and name != "grad" and self._is_traced(tensor):
             node = self.graph.call_function(getattr, (self._node(tensor), name))
-            self._bind_result(value, node, (tensor,))
+            return self._bind_result(value, node, (tensor,))
         return value
 
     def _sizes(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -224,9 +246,12 @@ class Tracer(TorchFunctionMode):
         target = functions.written(func, name, args, kwargs)
         if target is None:
             node = self._emit(func, name, args, kwargs)
-            result = func(*args, **kwargs)
-            self._bind_result(result, node, (args, kwargs))
-            return result
+            return self._bind_result(func(*args, **kwargs), node, (args, kwargs))
+        if isinstance(target, nn.Parameter):
+            raise CaptureError(
+                f"a parameter is written in forward at {_source_line()}; constrain weights in the training loop, "
+                f"or by a parametrization"
+            )
         pure = functions.out_of_place(func, name, args, kwargs)
         if pure is not None and self._owns(target):
             return self._record_out_of_place(pure, func, args, kwargs, target)
@@ -253,6 +278,7 @@ class Tracer(TorchFunctionMode):
         return result
 
     def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
+        self._require_same_autocast()
         op, target, swap = functions.as_node(func, name)
         args, kwargs = functions.positional(args, kwargs)
         arguments = self._args(args[::-1] if swap else args)
@@ -260,16 +286,19 @@ class Tracer(TorchFunctionMode):
 
     # ------------------------------------------------------------------ tensors and nodes
 
-    def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> None:
+    def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> Any:
         if isinstance(result, torch.Tensor):
+            if draws(node, self._leaf(node)) and any(result is source for source in _tensors_in(sources)):
+                result = result.view_as(result)  # dropout in eval mode: its input must keep its own node
             self._bind(result, node, self._root(result, node, sources))
-            return
+            return result
         self._describe(node, result)
         if isinstance(result, (tuple, list)):
             for position, each in enumerate(result):
                 if isinstance(each, torch.Tensor):
                     item = self.graph.call_function(operator.getitem, (node, position))
                     self._bind(each, item, self._root(each, item, sources))
+        return result
 
     def _root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
         """The node whose memory ``result`` shares, among those that it was computed from."""
@@ -343,8 +372,18 @@ class Tracer(TorchFunctionMode):
             return slice(self._args(value.start), self._args(value.stop), self._args(value.step))
         return value
 
+    def _require_same_autocast(self) -> None:
+        if _autocast() != self._autocast:
+            raise CaptureError(
+                f"autocast is switched in forward at {_source_line()}; switch it around the call of the whole model"
+            )
+
     def _freeze(self, what: str) -> None:
         self.baked.append(f"{what} at {_source_line()}")
+
+
+def _autocast() -> tuple[bool, ...]:
+    return tuple(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -352,9 +391,10 @@ def _tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
     count = 0
+    own = ("_parameters", "_buffers", "_modules")
     for module in model.modules():
-        for value in vars(module).values():
-            for tensor in _tensors_in(value) if isinstance(value, (torch.Tensor, list, tuple)) else ():
+        for value in (value for key, value in vars(module).items() if key not in own):
+            for tensor in _tensors_in(value):
                 yield f"_constant{count}", tensor
                 count += 1
 

@@ -18,11 +18,36 @@ def _tensors(module: nn.Module) -> list[tuple[str, object]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
+_DRAWS = frozenset(
+    [
+        "rand",
+        "rand_like",
+        "randn",
+        "randn_like",
+        "randint",
+        "randint_like",
+        "randperm",
+        "bernoulli",
+        "multinomial",
+        "normal",
+        "poisson",
+    ]
+)
+
+
+def draws(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node draws random numbers in train mode."""
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return False
+    call = call_of(node, module)
+    return call.name in _DRAWS or rule_of(node, module).is_random(call)
+
+
 def must_stay(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a node has an effect though nobody reads it: memory, running statistics, random numbers."""
     if node.meta.get("effect"):
         return True
     if node.op not in ("call_module", "call_function", "call_method"):
         return False
-    call, rule = call_of(node, module), rule_of(node, module)
-    return rule.is_stateful(call) or rule.is_random(call) or (module is not None and bool(list(module.buffers())))
+    stateful = rule_of(node, module).is_stateful(call_of(node, module))
+    return stateful or draws(node, module) or (module is not None and bool(list(module.buffers())))

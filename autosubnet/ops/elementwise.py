@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
-from autosubnet.ops.call import Call, is_tensor
+from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse
 from autosubnet.ops.registry import register_rule
@@ -116,8 +116,8 @@ class PReLU(KeepsZero):
         weight = call.tensor("weight", 1)
         if weight is None:
             return
-        shared = call.module is None or call.setting("num_parameters", 1) == 1
-        yield Free(weight, 0) if shared else Tie(weight, 0, call.node, 1)
+        slopes = shape_of(weight)[0] if isinstance(weight, fx.Node) else call.setting("num_parameters", 1)
+        yield Free(weight, 0) if slopes == 1 else Tie(weight, 0, call.node, 1)
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
         """Set the number of slopes."""

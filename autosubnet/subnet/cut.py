@@ -45,7 +45,8 @@ class _Solver:
         self.cut: dict[Key, Mask] = {}
         self.ties: dict[Key, list[Tie]] = defaultdict(list)
         self.blocked: set[Key] = set()
-        self.zero_blocks = {block for block, _ in erasure.cut}
+        # A zero that is also read elsewhere stays as it is for all of its readers.
+        self.zero_blocks = {block for block, _ in erasure.cut}.difference(erasure.explicit)
         for node in erasure.live | self.zero_blocks:
             self._start(node)
 

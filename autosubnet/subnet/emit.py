@@ -188,7 +188,7 @@ class _Emitter:
         if id(tensor) not in self.tensors:
             value = tensor.detach()
             for dim, indices in self.plan.kept(name).items():
-                value = value.index_select(dim, torch.tensor(indices, device=value.device))
+                value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
             value = value.clone()
             if isinstance(tensor, nn.Parameter):
                 value = nn.Parameter(value, requires_grad=tensor.requires_grad)

@@ -36,7 +36,16 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> d
     worst, worst_relative = 0.0, 0.0
     for training in (False, True) if compare_training else (False,):
         for each in _variants(model, inputs, trace):
-            expected, actual = _run(model, each, training), _run(network, each, training)
+            expected = _run(model, each, training)
+            try:
+                actual = _run(network, each, training)
+            except Exception as error:
+                raise VerificationError(f"the subnet does not run where the model does: {error}") from error
+            if any(leaf.numel() and not torch.isfinite(leaf).any() for leaf in expected if leaf.is_floating_point()):
+                raise VerificationError(
+                    "an output of the model holds no finite number on the example inputs, so nothing can be compared; "
+                    "pass inputs on which it does, or mend its buffers"
+                )
             difference, relative = compare(expected, actual)
             tolerance = TOLERANCE.get(dtype, LOW_PRECISION)
             if not relative <= tolerance:

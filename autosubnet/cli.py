@@ -1,0 +1,134 @@
+"""The command line: ``search`` does the main job, ``inspect`` shows what a model offers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+try:
+    import typer
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error.name} is not installed; try: pip install 'autosubnet[all]'") from error
+
+from autosubnet.errors import AutoSubnetError
+from autosubnet.graph.groups import Group, Refusal
+
+if TYPE_CHECKING:
+    from autosubnet.viz.report import Row
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+console = Console()
+
+
+@app.callback()
+def main() -> None:
+    """Exact sub-networks of any PyTorch model."""
+
+
+@app.command()
+def search(
+    supernet: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvision:NAME")],
+    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
+    epochs: Annotated[int, typer.Option(help="passes over the training images")] = 30,
+    batch_size: Annotated[int, typer.Option(help="images a step")] = 64,
+    lr: Annotated[float, typer.Option(help="learning rate at the start; a cosine takes it to zero")] = 0.05,
+    sparsity: Annotated[float, typer.Option(help="share of the groups to remove, 0 to 1")] = 0.5,
+    width: Annotated[float | None, typer.Option(help="factor on the channels of demo  [default: 1.0]")] = None,
+    seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
+) -> None:
+    """Train SUPERNET once, remove the operators that it needs least, write the exact subnet."""
+    with _one_sentence_errors():
+        from autosubnet.training.experiment import Settings, run
+
+        settings = Settings(supernet, data, data_dir, epochs, batch_size, lr, sparsity, width, seed)
+        result = run(settings, out, _command(), console)
+        console.print(_result_table(f"{supernet} on {data}", result.rows()))
+        console.print(f"Everything is in {out}; begin with {out / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def inspect(name: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvision:NAME")]) -> None:
+    """Show the vertices, segments and removable groups of a model, and why other segments stay."""
+    with _one_sentence_errors():
+        from autosubnet import AutoSubnet
+        from autosubnet.supernets import create
+
+        oto = AutoSubnet(create(name))
+        kinds = Counter(str(vertex.kind) for vertex in oto.graph.vertices)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        console.print(f"[bold]{name}[/bold]", highlight=False)
+        console.print(f"  parameters  {oto.compute_num_params():,}", highlight=False)
+        console.print(f"  vertices    {len(oto.graph.vertices)}: {counts}", highlight=False)
+        console.print(f"  segments    {len(oto.graph.segments)}", highlight=False)
+        for note in oto.notes:
+            console.print(f"  note        {note}", highlight=False, markup=False)
+        console.print()
+        if oto.groups:
+            console.print(_group_table(oto.groups))
+        else:
+            console.print("No removable groups: every operator is on the only way from input to output.")
+        if oto.refused:
+            console.print(_refusal_table(oto.refused))
+
+
+@contextmanager
+def _one_sentence_errors() -> Iterator[None]:
+    """Print what was done wrong in red, without a traceback, and exit with 1."""
+    try:
+        yield
+    except AutoSubnetError as error:
+        message = str(error)
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed; try: pip install 'autosubnet[all]'"
+    else:
+        return
+    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _command() -> str:
+    return shlex.join(["autosubnet", *sys.argv[1:]])
+
+
+def _result_table(title: str, rows: Iterable[Row]) -> Table:
+    table = _table(title)
+    table.add_column("")
+    table.add_column("supernet", justify="right")
+    table.add_column("subnet", justify="right", style="bold")
+    table.add_column("change", justify="right", style="cyan")
+    for row in rows:
+        table.add_row(row.label, row.supernet, row.subnet, row.change)
+    return table
+
+
+def _group_table(groups: Iterable[Group]) -> Table:
+    table = _table("Groups that can be removed")
+    table.add_column("group", style="bold")
+    table.add_column("kind")
+    table.add_column("parameters", justify="right")
+    for group in groups:
+        table.add_row(group.name, group.kind, f"{group.num_params:,}")
+    return table
+
+
+def _refusal_table(refused: Iterable[Refusal]) -> Table:
+    table = _table("Segments that stay")
+    table.add_column("segment", style="bold")
+    table.add_column("reason")
+    for refusal in refused:
+        table.add_row(refusal.segment, refusal.reason)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)

@@ -1,0 +1,35 @@
+"""How the source file reaches a module: by attribute, or by key where a name is no Python name, such as ``"0"``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autosubnet.export.values import is_identifier
+
+
+class Paths:
+    """The tree of modules of a document.
+
+    A holder whose children are all Python names is an ``nn.Module``, any other is an ``nn.ModuleDict``.
+
+    Args:
+        paths: of all modules.
+        leaves: paths of the modules that the source builds whole; what is inside is reached by attribute.
+    """
+
+    def __init__(self, paths: Iterable[str], leaves: Iterable[str]) -> None:
+        self._leaves = frozenset(leaves)
+        self._keyed = {path.rpartition(".")[0] for path in paths if not is_identifier(path.rpartition(".")[2])}
+
+    def holder(self, path: str) -> str:
+        """Return the class that holds the children of ``path``."""
+        return "nn.ModuleDict" if path in self._keyed else "nn.Module"
+
+    def expression(self, path: str, *, tensor: bool = False) -> str:
+        """Return how to reach ``path`` from ``self``; a ``tensor`` is always an attribute of its module."""
+        parts = path.split(".")
+        words = "self"
+        for index, part in enumerate(parts):
+            keyed = ".".join(parts[:index]) in self._keyed and not (tensor and index == len(parts) - 1)
+            words += f'["{part}"]' if keyed else f".{part}"
+        return words

@@ -1,0 +1,125 @@
+"""What H2SPG adds to a state dict: plain values and one tensor, so that ``weights_only=True`` can load it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autosubnet.errors import StateError
+from autosubnet.graph.groups import Group
+from autosubnet.optim.schedule import Schedule
+
+KEY = "h2spg"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of H2SPG was started with, and continues with when it is resumed.
+
+    Attributes:
+        variant: the base optimizer.
+        schedule: lengths of the phases.
+        num_target: number of groups to choose (K).
+        score_momentum: omega of Algorithm 3.
+        epsilon: of the half-space projection.
+    """
+
+    variant: str
+    schedule: Schedule
+    num_target: int
+    score_momentum: float
+    epsilon: float
+
+
+@dataclass
+class Run:
+    """What changes from step to step.
+
+    Attributes:
+        step: completed steps.
+        scores: averaged redundancy score of each group, float64.
+        chosen: indices of the groups to become zero; empty until the warm-up ends.
+        zeroed: those of them that are zero, and stay so.
+    """
+
+    step: int
+    scores: Tensor
+    chosen: tuple[int, ...] = ()
+    zeroed: tuple[int, ...] = ()
+
+
+def pack(groups: Sequence[Group], settings: Settings, run: Run) -> dict[str, Any]:
+    """Settings, run and a fingerprint of the partition as plain values."""
+    return {
+        "group_names": [group.name for group in groups],
+        "group_slices": [_digest(group) for group in groups],
+        "variant": settings.variant,
+        "warmup_steps": settings.schedule.warmup,
+        "projection_steps": settings.schedule.projection,
+        "total_steps": settings.schedule.total,
+        "num_target": settings.num_target,
+        "score_momentum": settings.score_momentum,
+        "epsilon": settings.epsilon,
+        "step": run.step,
+        "scores": run.scores.clone(),
+        "chosen": list(run.chosen),
+        "zeroed": list(run.zeroed),
+    }
+
+
+def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str) -> tuple[Settings, Run]:
+    """The inverse of ``pack``.
+
+    Args:
+        state_dict: a whole state dict of the optimizer.
+        groups: the partition that it has to fit.
+        variant: the base optimizer that it has to fit.
+
+    Raises:
+        StateError: not a state dict of H2SPG, damaged, or of another partition or variant; the first
+            difference.
+    """
+    packed = state_dict.get(KEY)
+    if not isinstance(packed, dict):
+        raise StateError(f"the state dict has no entry {KEY!r}: it was not written by H2SPG.state_dict()")
+    try:
+        _check_partition(packed["group_names"], packed["group_slices"], groups)
+        schedule = Schedule(packed["warmup_steps"], packed["projection_steps"], packed["total_steps"])
+        settings = Settings(
+            packed["variant"], schedule, packed["num_target"], packed["score_momentum"], packed["epsilon"]
+        )
+        scores = packed["scores"].to("cpu", torch.float64, copy=True)
+        run = Run(packed["step"], scores, tuple(packed["chosen"]), tuple(packed["zeroed"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StateError(f"the state dict's entry {KEY!r} is damaged: {error!r}; use another checkpoint") from error
+    if settings.variant != variant:
+        raise StateError(f"the state dict is of variant {settings.variant!r}, this optimizer of {variant!r}")
+    if run.scores.shape != (len(groups),) or not set(run.zeroed) <= set(run.chosen) <= set(range(len(groups))):
+        raise StateError(f"the state dict's entry {KEY!r} is damaged: scores or choice do not fit its groups")
+    return settings, run
+
+
+def _check_partition(names: Sequence[str], digests: Sequence[str], groups: Sequence[Group]) -> None:
+    for i, (name, digest, group) in enumerate(zip(names, digests, groups, strict=False)):
+        if name != group.name:
+            raise _other_partition(f"group {i} is {name!r} there and {group.name!r} here")
+        if digest != _digest(group):
+            raise _other_partition(f"group {name!r} has other parameter slices there than here")
+    if len(names) != len(groups):
+        raise _other_partition(f"{len(names)} groups there, {len(groups)} here")
+
+
+def _other_partition(difference: str) -> StateError:
+    return StateError(
+        f"the state dict belongs to another partition: {difference}; build the same model with the same options"
+    )
+
+
+def _digest(group: Group) -> str:
+    slices = sorted((s.name, -1 if s.dim is None else s.dim, s.indices or ()) for s in group.slices)
+    return hashlib.sha256(repr(slices).encode()).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""The phases of H2SPG (OTOv3 Algorithm 3), and where a run stands in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autosubnet.errors import InputError
+
+Phase = Literal["warm-up", "projection", "training"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Lengths of the phases in steps.
+
+    Attributes:
+        warmup: steps that only score.
+        projection: steps after them, at whose end the chosen groups are zero.
+        total: steps of the whole training, if known.
+    """
+
+    warmup: int
+    projection: int
+    total: int | None
+
+    def phase(self, step: int) -> Phase:
+        """Phase of the step that follows ``step`` completed ones."""
+        if step < self.warmup:
+            return "warm-up"
+        return "projection" if step < self.end else "training"
+
+    @property
+    def end(self) -> int:
+        """Number of steps after which the chosen groups are zero."""
+        return self.warmup + self.projection
+
+
+def make_schedule(total: int | None, warmup: int | None, projection: int | None) -> Schedule:
+    """The phases from what the user gave; by default a quarter of all steps each for warm-up and projection.
+
+    Raises:
+        InputError: numbers below 1, phases longer than the training, or too little said to tell.
+    """
+    for name, value in (("total_steps", total), ("warmup_steps", warmup), ("projection_steps", projection)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    if total is None and (warmup is None or projection is None):
+        raise InputError(
+            "the phases are not known: pass total_steps (optimizer steps of the whole training), "
+            "or both warmup_steps and projection_steps"
+        )
+    default = max(1, (total or 0) // 4)
+    schedule = Schedule(warmup or default, projection or default, total)
+    if total is not None and schedule.end > total:
+        raise InputError(
+            f"warm-up ({schedule.warmup} steps) and projection ({schedule.projection} steps) do not fit into "
+            f"total_steps={total}; shorten them, or train longer"
+        )
+    return schedule
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run of H2SPG stands.
+
+    Attributes:
+        phase: of the next step: ``"warm-up"``, ``"projection"`` or ``"training"``.
+        step: completed steps.
+        total: steps of the whole training, if known.
+        num_groups: number of groups there are.
+        num_chosen: number of groups chosen to become zero; 0 until the warm-up ends.
+        num_zero: number of chosen groups that are zero.
+        chosen: names of the chosen groups.
+        group_sparsity: zero groups over all groups, in [0, 1].
+    """
+
+    phase: Phase
+    step: int
+    total: int | None
+    num_groups: int
+    num_chosen: int
+    num_zero: int
+    chosen: tuple[str, ...]
+    group_sparsity: float
+
+    def __str__(self) -> str:
+        steps = f"step {self.step}" if self.total is None else f"step {self.step} of {self.total}"
+        if not self.num_groups:
+            return f"{self.phase}, {steps}: no removable groups, plain training"
+        if self.phase == "warm-up":
+            return f"{self.phase}, {steps}: scoring {self.num_groups} groups"
+        zero = f"{self.num_zero} of {self.num_chosen} chosen groups are zero"
+        return f"{self.phase}, {steps}: {zero}, group sparsity {self.group_sparsity:.0%}"

@@ -1,0 +1,6 @@
+"""Supernets to search: our own, and every model of timm and torchvision."""
+
+from autosubnet.supernets.demo import DemoSupNet
+from autosubnet.supernets.registry import create, names
+
+__all__ = ["DemoSupNet", "create", "names"]

@@ -1,0 +1,117 @@
+"""Supernets by name: ``demo``, ``timm:NAME`` and ``torchvision:NAME``.
+
+A new supernet of this package is one more entry of ``_SUPERNETS``; a new model library one more of ``_ZOOS``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any
+
+from torch import nn
+
+from autosubnet.errors import InputError
+from autosubnet.supernets.demo import DemoSupNet
+
+_WEIGHT_ARGUMENTS = ("pretrained", "weights", "weights_backbone")
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return list(timm.list_models())
+
+
+def _timm_model(name: str, **kwargs: Any) -> nn.Module:
+    import timm
+
+    model: nn.Module = timm.create_model(name, pretrained=False, **kwargs)
+    return model
+
+
+def _torchvision_names() -> list[str]:
+    from torchvision.models import list_models
+
+    return list(list_models())
+
+
+def _torchvision_model(name: str, **kwargs: Any) -> nn.Module:
+    from torchvision.models import get_model, get_model_builder
+
+    takes = inspect.signature(get_model_builder(name)).parameters
+    # Segmentation and detection models would download the weights of their backbone.
+    no_weights = {argument: None for argument in ("weights", "weights_backbone") if argument in takes}
+    model: nn.Module = get_model(name, **no_weights, **kwargs)
+    return model
+
+
+@dataclass(frozen=True)
+class _Zoo:
+    """A library of models: how to list and how to build them."""
+
+    names: Callable[[], list[str]]
+    build: Callable[..., nn.Module]
+
+
+_SUPERNETS: dict[str, Callable[..., nn.Module]] = {"demo": DemoSupNet}
+_ZOOS = {"timm": _Zoo(_timm_names, _timm_model), "torchvision": _Zoo(_torchvision_names, _torchvision_model)}
+
+
+def names() -> list[str]:
+    """Return every name that :func:`create` takes on this machine, where a library may be missing."""
+    installed = {prefix: zoo for prefix, zoo in _ZOOS.items() if find_spec(prefix)}
+    return [*_SUPERNETS, *(f"{prefix}:{name}" for prefix, zoo in installed.items() for name in zoo.names())]
+
+
+def create(name: str, **kwargs: Any) -> nn.Module:
+    """Build a supernet with random weights; none are ever downloaded.
+
+    Args:
+        name: ``"demo"``, ``"timm:NAME"`` or ``"torchvision:NAME"``, such as ``"torchvision:resnet18"``.
+        **kwargs: for the supernet's class, ``timm.create_model`` or ``torchvision.models.get_model``.
+
+    Returns:
+        The model in train mode.
+
+    Raises:
+        InputError: if the name is unknown, its library is missing, the model does not take the arguments, or
+            the arguments ask for trained weights.
+    """
+    asked = [argument for argument in _WEIGHT_ARGUMENTS if kwargs.get(argument)]
+    if asked:
+        raise InputError(
+            f"{name}: {asked[0]}={kwargs[asked[0]]!r} would download weights, which create() never does; "
+            "create the model without it and load a state dict."
+        )
+    build = _builder(name)
+    arguments = {key: value for key, value in kwargs.items() if key not in _WEIGHT_ARGUMENTS}
+    try:
+        return build(**arguments)
+    except TypeError as error:
+        listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise InputError(f"{name} cannot be built with ({listed}): {error}; leave that argument out.") from error
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    if name in _SUPERNETS:
+        return _SUPERNETS[name]
+    prefix, _, model = name.partition(":")
+    if prefix not in _ZOOS:
+        raise InputError(f"No supernet is called {name!r}{_suggest(name, names())}")
+    if not find_spec(prefix):
+        raise InputError(f"{name} needs {prefix}, which is not installed; try: pip install 'autosubnet[zoo]'")
+    zoo = _ZOOS[prefix]
+    known = zoo.names()
+    if model not in known:
+        raise InputError(f"{prefix} has no model {model!r}{_suggest(name, [f'{prefix}:{one}' for one in known])}")
+    return lambda **kwargs: zoo.build(model, **kwargs)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    same = [one for one in known if one.endswith(f":{name}")]
+    matches = same or get_close_matches(name, known) or [*_SUPERNETS, *(f"{prefix}:NAME" for prefix in _ZOOS)]
+    return f"; did you mean {' or '.join(matches)}?"

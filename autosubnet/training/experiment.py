@@ -1,0 +1,200 @@
+"""The main job from end to end: build a supernet, search it, construct the subnet, measure, write it down."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed
+from rich.console import Console
+from torch import fx, nn
+
+from autosubnet.api import AutoSubnet
+from autosubnet.errors import InputError
+from autosubnet.export import export_onnx, save
+from autosubnet.optim.schedule import Progress
+from autosubnet.subnet.report import Report
+from autosubnet.supernets import create
+from autosubnet.training import loop, measure
+from autosubnet.training.data import ImageData, load
+from autosubnet.training.page import make_page
+from autosubnet.training.results import Figures, Result
+from autosubnet.viz.report import Figure, write_report
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to search, on what, and how.
+
+    Attributes:
+        supernet: see :func:`autosubnet.supernets.create`.
+        data: see :func:`autosubnet.training.data.load`.
+        data_dir: the same.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        lr: learning rate of SGD with momentum 0.9 and weight decay 5e-4; a cosine takes it to zero.
+        sparsity: share of the groups to remove, 0 to 1.
+        width: factor on the channels of the demo supernet, ``None`` for other supernets.
+        seed: of the weights, the order of the images and the search.
+    """
+
+    supernet: str = "demo"
+    data: str = "digits"
+    data_dir: Path | None = None
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 0.05
+    sparsity: float = 0.5
+    width: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search: the trained supernet with its zeros, their names, and what is left without them."""
+
+    oto: AutoSubnet
+    subnet: fx.GraphModule
+    removed: tuple[str, ...]
+    losses: list[float]
+    seconds: float
+
+    @property
+    def report(self) -> Report:
+        """What the construction says about the subnet."""
+        report: Report = self.subnet.meta["autosubnet"]
+        return report
+
+
+def build(settings: Settings, data: ImageData) -> tuple[nn.Module, ImageData]:
+    """Return the supernet for the data, and the data as it takes them: zoo models read three channels.
+
+    Raises:
+        InputError: see :func:`autosubnet.supernets.create`.
+    """
+    set_seed(settings.seed)
+    if ":" in settings.supernet:
+        data = data.with_channels(3)
+        sizes: dict[str, Any] = {"num_classes": data.num_classes}
+    else:
+        sizes = {"num_classes": data.num_classes, "in_channels": data.shape[0]}
+    if settings.width is not None:
+        sizes["width"] = settings.width
+    return create(settings.supernet, **sizes), data
+
+
+def search(model: nn.Module, data: ImageData, settings: Settings, console: Console | None = None) -> Search:
+    """Train the model once with H2SPG and construct its subnet; both end up on the CPU.
+
+    Raises:
+        AutoSubnetError: whatever the stages raise.
+    """
+    total_steps = loop.num_steps(data.train, settings.batch_size, settings.epochs)
+    oto = AutoSubnet(model, data.train.tensors[0][:_EXAMPLES])
+    optimizer = oto.h2spg(
+        lr=settings.lr,
+        total_steps=total_steps,
+        target_group_sparsity=settings.sparsity,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+    )
+    start = time.perf_counter()
+    losses = loop.train(
+        model,
+        optimizer,
+        data.train,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        title=f"{settings.supernet} on {data.name}",
+        status=lambda: _status(optimizer.progress()),
+        console=console,
+    )
+    seconds = time.perf_counter() - start
+    model.cpu()
+    return Search(oto, oto.construct_subnet(), optimizer.progress().chosen, losses, seconds)
+
+
+def _status(progress: Progress) -> str:
+    return f"{progress.phase}, {progress.num_zero} of {progress.num_groups} groups at zero"
+
+
+def run(settings: Settings, out: Path, command: str, console: Console | None = None) -> Result:
+    """Do the main job and fill the folder ``out``.
+
+    Args:
+        settings: what to do.
+        out: made if missing; files of an earlier run are replaced.
+        command: what was typed, for the record.
+        console: where the progress bar goes.
+
+    Returns:
+        What was measured, also in ``out/result.json``.
+
+    Raises:
+        AutoSubnetError: whatever the stages raise, input errors before any training.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
+    model, data = build(settings, load(settings.data, settings.data_dir))
+    found = search(model, data, settings, console)
+    images = data.test.tensors[0][:_EXAMPLES]
+    paths = {"supernet": out / "supernet.onnx", "subnet": out / "subnet.onnx"}
+    networks = {"supernet": model, "subnet": found.subnet}
+    for name, network in networks.items():
+        export_onnx(network, paths[name], images)
+    latency = measure.onnx_latency(paths, images[:1])
+    figures = {
+        name: Figures(
+            num_params=measure.num_params(network),
+            multiply_adds=measure.multiply_adds(network, images),
+            accuracy=loop.accuracy(network, data.test),
+            latency_ms=latency[name],
+        )
+        for name, network in networks.items()
+    }
+    result = _result(found, figures, settings, command)
+    _write(found, result, out)
+    return result
+
+
+def _result(found: Search, figures: dict[str, Figures], settings: Settings, command: str) -> Result:
+    report = found.report
+    return Result(
+        supernet=figures["supernet"],
+        subnet=figures["subnet"],
+        num_groups=len(found.oto.groups),
+        removed=found.removed,
+        max_difference=report.max_difference,
+        relative_difference=report.relative_difference,
+        dtype=report.dtype,
+        losses=tuple(found.losses),
+        seconds=found.seconds,
+        settings={**asdict(settings), "data_dir": str(settings.data_dir or "")},
+        command=command,
+        environment=measure.environment(),
+    )
+
+
+def _write(found: Search, result: Result, out: Path) -> None:
+    """Write all but the ONNX files."""
+    result.write(out / "result.json")
+    save(found.subnet, out / "subnet")
+    after = AutoSubnet(found.subnet, found.oto.example_inputs)
+    pictures = (
+        ("segments.svg", "What could be removed, and what was.", found.oto.visualize("groups")),
+        ("graph_after.svg", "The subnet: every operator that is left.", after.visualize("trace")),
+        ("graph_before.svg", "The supernet: every operator, coloured by its kind.", found.oto.visualize("trace")),
+    )
+    for name, _, picture in pictures:
+        picture.save(out / name)
+    figures = tuple(Figure(caption, picture.svg) for _, caption, picture in pictures)
+    write_report(make_page(result, found.oto, found.report.notes, figures), out / "report.html")

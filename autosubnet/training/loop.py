@@ -1,0 +1,116 @@
+"""The reference training loop: cross-entropy on `accelerate`, one progress bar, nothing special for H2SPG.
+
+Any ``torch.optim.Optimizer`` fits, so that a search and its baseline differ in the optimizer alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader, TensorDataset
+
+from autosubnet.errors import InputError
+
+
+def num_steps(part: TensorDataset, batch_size: int, epochs: int) -> int:
+    """Return the optimizer steps that :func:`train` takes; what is left after the last whole batch is unused.
+
+    Raises:
+        InputError: if there is not one whole batch, or no epoch.
+    """
+    if epochs < 1:
+        raise InputError(f"Training needs at least one epoch, got {epochs}.")
+    if not 1 <= batch_size <= len(part):
+        raise InputError(f"The batch size is {batch_size}, but must lie between 1 and the {len(part)} images.")
+    return len(part) // batch_size * epochs
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    part: TensorDataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int = 0,
+    title: str = "training",
+    status: Callable[[], str] = str,
+    console: Console | None = None,
+) -> list[float]:
+    """Train in place with a cosine schedule from the optimizer's learning rate to zero.
+
+    Args:
+        model: maps images ``(N, C, H, W)`` to logits ``(N, classes)``; stays on the device of the training.
+        optimizer: over the model's parameters.
+        part: images and labels.
+        epochs: passes over them.
+        batch_size: images a step.
+        seed: of the order of the images, and of everything random in the model.
+        title: what the progress bar is called.
+        status: a few words on the state of the search, shown behind the bar.
+        console: where the progress bar goes; standard output if ``None``.
+
+    Returns:
+        The mean loss of every epoch.
+
+    Raises:
+        InputError: see :func:`num_steps`.
+    """
+    steps = num_steps(part, batch_size, epochs)
+    set_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    loader = DataLoader(part, batch_size=batch_size, shuffle=True, drop_last=True, generator=order)
+    schedule = CosineAnnealingLR(optimizer, T_max=steps)
+    accelerator = Accelerator()
+    model, prepared, batches = accelerator.prepare(model, optimizer, loader)
+    model.train()
+    losses = []
+    with _progress_bar(console) as progress:
+        task = progress.add_task(title, total=steps, loss="", status=status())
+        for _ in range(epochs):
+            total = torch.zeros((), device=accelerator.device)
+            for images, labels in batches:
+                prepared.zero_grad()
+                loss = cross_entropy(model(images), labels)
+                accelerator.backward(loss)
+                prepared.step()
+                schedule.step()
+                total += loss.detach()
+                progress.update(task, advance=1, status=status())
+            losses.append(total.item() / len(batches))
+            progress.update(task, loss=f"loss {losses[-1]:.3f}")
+    return losses
+
+
+def _progress_bar(console: Console | None) -> Progress:
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[loss]}", style="cyan"),
+        TextColumn("{task.fields[status]}", style="magenta"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, part: TensorDataset, batch_size: int = 500) -> float:
+    """Return the share of images, 0 to 1, whose largest logit is that of their label; in eval mode."""
+    was_training = model.training
+    device = next(model.parameters()).device
+    model.eval()
+    right = 0
+    for images, labels in DataLoader(part, batch_size=batch_size):
+        right += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
+    model.train(was_training)
+    return right / len(part)

@@ -1,0 +1,90 @@
+"""One HTML page that shows what a search did: a single file that needs no network.
+
+The page knows nothing of how its numbers were made; whoever ran the search fills a :class:`Page`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison, ready to print: what it is, before, after, the change in a few words."""
+
+    label: str
+    supernet: str
+    subnet: str
+    change: str
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """One removable structure: its name, number of parameters, whether it is gone, and why it could go."""
+
+    name: str
+    num_params: int
+    removed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption; ``svg`` is an SVG document."""
+
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows.
+
+    Attributes:
+        title: a short line, such as ``"demo on digits"``.
+        summary: one or two sentences that say what came out.
+        rows: supernet against subnet.
+        proof: one or two sentences on the check of the outputs.
+        groups: every group, in the order of the graph.
+        refused: name and reason of every segment that looked removable and was kept for good.
+        notes: remarks of the construction, each a sentence.
+        figures: pictures in the order of the page.
+        files: name and purpose of every file beside the page.
+        command: what was typed.
+        environment: what the figures depend on, by name.
+    """
+
+    title: str
+    summary: str
+    rows: tuple[Row, ...]
+    proof: str
+    groups: tuple[GroupLine, ...]
+    refused: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    files: tuple[tuple[str, str], ...]
+    command: str
+    environment: dict[str, str]
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = jinja.from_string(files("autosubnet.viz").joinpath("report.html").read_text("utf-8"))
+    pictures = [(figure.caption, _inline(figure.svg)) for figure in page.figures]
+    return template.render(page=page, pictures=pictures)
+
+
+def write_report(page: Page, path: Path) -> None:
+    """Write the page to ``path``."""
+    path.write_text(render(page), "utf-8")
+
+
+def _inline(svg: str) -> Markup:
+    """Drop what may stand before ``<svg``: an XML declaration and a DOCTYPE do not belong inside HTML."""
+    return Markup(svg[svg.index("<svg") :])  # our own drawing, not user text
