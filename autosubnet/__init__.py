@@ -2,7 +2,19 @@
 
 from autosubnet import errors, optim, supernets
 from autosubnet.api import AutoSubnet, remove_zeros
+from autosubnet.export import export_onnx, load, save
 from autosubnet.ops import Rule, register_rule
 
-__all__ = ["AutoSubnet", "Rule", "errors", "optim", "register_rule", "remove_zeros", "supernets"]
+__all__ = [
+    "AutoSubnet",
+    "Rule",
+    "errors",
+    "export_onnx",
+    "load",
+    "optim",
+    "register_rule",
+    "remove_zeros",
+    "save",
+    "supernets",
+]
 __version__ = "0.1.0"

@@ -67,9 +67,7 @@ class AutoSubnet:
         keep: Sequence[str] = (),
         required_inputs: Sequence[str] | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise InputError(f"model is a {type(model).__name__}; pass a torch.nn.Module")
-        inputs, origin = (Inputs.of(example_inputs), "given") if example_inputs is not None else guess(model)
+        inputs, origin = _inputs(model, example_inputs)
         self.model = model
         self._trace: Trace = capture(model, inputs)
         self._view = GraphView(self._trace)
@@ -128,7 +126,7 @@ class AutoSubnet:
         if not 0 <= target_group_sparsity <= 1:
             raise InputError(f"target_group_sparsity is {target_group_sparsity}; it is a share, in [0, 1]")
         order = random.Random(seed).sample(self.groups, len(self.groups))
-        count = math.floor(target_group_sparsity * len(self.groups))
+        count = math.floor(target_group_sparsity * len(self.groups) + 1e-9)  # 0.29 * 100 is 29
         validity = self._validity()
         chosen: list[Group] = []
         for group in order:
@@ -191,8 +189,13 @@ class AutoSubnet:
         Args:
             optimizer: that of the model: H2SPG, SGD, Adam or AdamW.
             subnet: what :meth:`construct_subnet` returned.
+
+        Raises:
+            InputError: ``subnet`` is something else, or the optimizer of another kind.
         """
-        report: Report = subnet.meta["autosubnet"]
+        report = getattr(subnet, "meta", {}).get("autosubnet")
+        if not isinstance(report, Report):
+            raise InputError(f"subnet is a {type(subnet).__name__}; pass what construct_subnet() returned")
         named = dict(self.model.named_parameters(remove_duplicate=False))
         return carry_optimizer(optimizer, named, subnet, report.kept)
 
@@ -293,10 +296,16 @@ def remove_zeros(model: nn.Module, example_inputs: Any = None, *, verify: bool =
         NonFiniteError: a weight is NaN or infinite.
         VerificationError: the networks differ; nothing is returned.
     """
-    inputs = Inputs.of(example_inputs) if example_inputs is not None else guess(model)[0]
+    inputs, _ = _inputs(model, example_inputs)
     subnet = construct(capture(model, inputs), check=verify)
     _warn(subnet)
     return subnet
+
+
+def _inputs(model: Any, example_inputs: Any) -> tuple[Inputs, str]:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model is a {type(model).__name__}; pass a torch.nn.Module")
+    return (Inputs.of(example_inputs), "given") if example_inputs is not None else guess(model)
 
 
 def count_flops(module: nn.Module, inputs: Inputs) -> int:

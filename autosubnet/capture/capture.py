@@ -6,8 +6,12 @@ difference between the graphs; a third run then tells it from an honest differen
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import StringIO
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from autosubnet.capture.inputs import Inputs, others
@@ -31,13 +35,16 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     """
     with keeps_attributes(model):
         try:
-            return _capture(model, inputs)
+            trace, fetched = _capture(model, inputs)
         except CaptureError:
             # What forward makes on its first call and keeps (tables, caches) is there now.
-            return _capture(model, inputs)
+            trace, fetched = _capture(model, inputs)
+    own = {*dict(model.named_parameters()), *dict(model.named_buffers())}
+    kept = {name: tensor for name, tensor in fetched.items() if name not in own}
+    return replace(trace, replaced={**kept, **trace.replaced})
 
 
-def _capture(model: nn.Module, inputs: Inputs) -> Trace:
+def _capture(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
     train, inputs = _record_train(model, inputs)
     evaluation, more, frozen = _record_eval(model, inputs)
     graph = merge(train.graph, evaluation.graph)
@@ -49,17 +56,19 @@ def _capture(model: nn.Module, inputs: Inputs) -> Trace:
         evaluation = same
         graph = merge(train.graph, evaluation.graph)
     _mark_data(graph)
-    return Trace(
+    baked = tuple(dict.fromkeys(train.baked + evaluation.baked))
+    trace = Trace(
         model=model,
         graph=graph,
         replaced={**train.replaced, **evaluation.replaced},
         args=inputs.args,
         kwargs=inputs.kwargs,
         dual=graph.output_node().meta["dual"],
-        baked=tuple(dict.fromkeys(train.baked + evaluation.baked)),
-        frozen=frozen,
+        baked=baked,
+        frozen=(*frozen, *(f"a size: {each}" for each in baked if "(size)" in each)),
         canonical=_canonical_names(model),
     )
+    return trace, {**train.fetched, **evaluation.fetched}
 
 
 def _record_train(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs]:
@@ -67,7 +76,8 @@ def _record_train(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs]:
     if inputs.batch() == 1:
         doubled = others(inputs, 2)
         try:
-            return _record(model, "train", doubled), doubled
+            with redirect_stderr(StringIO()):  # a GraphModule that refuses prints where it does
+                return _record(model, "train", doubled), doubled
         except CaptureError:
             pass  # the model takes one example only
     return _record(model, "train", inputs), inputs
@@ -81,7 +91,8 @@ def _record_eval(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs, tupl
     else:
         more = others(inputs, batch + 1)
         try:
-            return _record(model, "eval", more), more, ()
+            with redirect_stderr(StringIO()):  # as above
+                return _record(model, "eval", more), more, ()
         except CaptureError:
             reason = f"batch size: the model refuses any but {batch}"
     more = others(inputs, None)

@@ -48,8 +48,9 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
 @contextmanager
 def keeps_attributes(model: nn.Module) -> Iterator[None]:
     """Take away afterwards what forward leaves on the modules: cached tensors, counters, late buffers."""
-    plain = {module: dict(vars(module)) for module in model.modules()}
-    buffers = {module: dict(module._buffers) for module in model.modules()}
+    modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    plain = {module: dict(vars(module)) for module in modules}
+    buffers = {module: dict(module._buffers) for module in modules}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,10 @@ class TracedInt(TracedNumber, int):
         self._on_freeze("int(size)")
         return int.__int__(self)
 
+    def __float__(self) -> float:
+        self._on_freeze("float(size)")
+        return int.__float__(self)
+
 
 class TracedFloat(TracedNumber, float):
     """The result of a division of sizes."""
@@ -42,6 +47,10 @@ class TracedFloat(TracedNumber, float):
     def __float__(self) -> float:
         self._on_freeze("float(size)")
         return float.__float__(self)
+
+    def __int__(self) -> int:
+        self._on_freeze("int(size)")
+        return float.__int__(self)
 
 
 def traced(value: float, emit: Callable[[], fx.Node], on_freeze: Callable[[str], None]) -> Any:
@@ -72,12 +81,14 @@ def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
     return method
 
 
-for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow"):
-    for _class in (TracedInt, TracedFloat):
+for _class in (TracedInt, TracedFloat):
+    for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow"):
         setattr(_class, f"__{_name}__", _arithmetic(getattr(operator, _name), swap=False))
         setattr(_class, f"__r{_name}__", _arithmetic(getattr(operator, _name), swap=True))
-for _class in (TracedInt, TracedFloat):
-    _class.__neg__ = _arithmetic(operator.neg, swap=False)  # type: ignore[method-assign]  # built like the others
+    for _name in ("neg", "abs"):
+        setattr(_class, f"__{_name}__", _arithmetic(getattr(operator, _name), swap=False))
+    for _name, _function in (("floor", math.floor), ("ceil", math.ceil), ("trunc", math.trunc), ("round", round)):
+        setattr(_class, f"__{_name}__", _arithmetic(_function, swap=False))
 
 
 def sizes_of(tensor: torch.Tensor, node: fx.Node, on_freeze: Callable[[str], None]) -> torch.Size:

@@ -42,6 +42,7 @@ class Tracer(TorchFunctionMode):
     Attributes:
         graph: the recorded operations, in the order in which they ran.
         replaced: leaf modules and constants that are not the model's own, by the name used in the graph.
+        fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
     """
 
@@ -52,6 +53,7 @@ class Tracer(TorchFunctionMode):
         self.mode: Mode = mode
         self.graph = fx.Graph()
         self.replaced: dict[str, Any] = {}
+        self.fetched: dict[str, torch.Tensor] = {}
         self.baked: list[str] = []
         self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
         self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
@@ -205,9 +207,7 @@ class Tracer(TorchFunctionMode):
         if functions.is_getter(func):
             return self._get(func, args[0])
         if functions.sets_data(func):
-            raise CaptureError(
-                f"the memory of a tensor is replaced (.data = ...) at {_source_line()}; write a new tensor"
-            )
+            raise CaptureError(f"{self._called(args[0])} gets other memory (.data = ...) at {_source_line()}")
         name = functions.name_of(func)
         if name in functions.SIZES:
             return self._sizes(name, func, args, kwargs)
@@ -249,8 +249,8 @@ class Tracer(TorchFunctionMode):
             return self._bind_result(func(*args, **kwargs), node, (args, kwargs))
         if isinstance(target, nn.Parameter):
             raise CaptureError(
-                f"a parameter is written in forward at {_source_line()}; constrain weights in the training loop, "
-                f"or by a parametrization"
+                f"{self._called(target)} is written in forward at {_source_line()}; constrain weights in the training "
+                f"loop, or by a parametrization"
             )
         pure = functions.out_of_place(func, name, args, kwargs)
         if pure is not None and self._owns(target):
@@ -292,13 +292,18 @@ class Tracer(TorchFunctionMode):
                 result = result.view_as(result)  # dropout in eval mode: its input must keep its own node
             self._bind(result, node, self._root(result, node, sources))
             return result
-        self._describe(node, result)
-        if isinstance(result, (tuple, list)):
-            for position, each in enumerate(result):
-                if isinstance(each, torch.Tensor):
-                    item = self.graph.call_function(operator.getitem, (node, position))
-                    self._bind(each, item, self._root(each, item, sources))
+        self._bind_parts(result, node, sources)
         return result
+
+    def _bind_parts(self, result: Any, node: fx.Node, sources: Any) -> None:
+        self._describe(node, result)
+        for position, each in enumerate(result) if isinstance(result, (tuple, list)) else ():
+            if isinstance(each, (torch.Tensor, tuple, list)):
+                item = self.graph.call_function(operator.getitem, (node, position))
+                if isinstance(each, torch.Tensor):
+                    self._bind(each, item, self._root(each, item, sources))
+                else:
+                    self._bind_parts(each, item, sources)
 
     def _root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
         """The node whose memory ``result`` shares, among those that it was computed from."""
@@ -332,6 +337,7 @@ class Tracer(TorchFunctionMode):
             )
         if name.startswith("_constant"):
             self.replaced[name] = tensor
+        self.fetched[name] = tensor
         node = self.graph.get_attr(name) if "." not in name else self.graph.create_node("get_attr", name)
         self._bind(tensor, node, node)
         return node
@@ -371,6 +377,9 @@ class Tracer(TorchFunctionMode):
         if isinstance(value, slice):
             return slice(self._args(value.start), self._args(value.stop), self._args(value.step))
         return value
+
+    def _called(self, tensor: torch.Tensor) -> str:
+        return f"tensor {self._attributes.get(tensor, 'of shape ' + str(tuple(tensor.shape)))!r}"
 
     def _require_same_autocast(self) -> None:
         if _autocast() != self._autocast:

@@ -49,7 +49,7 @@ def _proof(view: GraphView, group: Group, vertices: tuple[str, ...]) -> list[str
         for node in propagation.changed(undo)
         if node.name not in vertices and node.meta["data"] and propagation.is_zero(node)
     ]
-    lines = [f"  proof: {start} is zero for every input, and every vertex up to {vertices[-1]} keeps it zero"]
+    lines = [f"  proof: {start} is zero for every input, and so is every vertex up to {vertices[-1]}"]
     if beyond:
         lines.append(f"  also zero then: {', '.join(beyond)}")
     return lines

@@ -60,6 +60,14 @@ class Random(KeepsZero):
         return bool(call.setting("p", 1, call.setting("drop_prob", 1, 1.0)) != 0.0)
 
 
+class RReLU(KeepsZero):
+    """A ReLU whose negative slope is drawn at random in train mode."""
+
+    def is_random(self, call: Call) -> bool:
+        """Always."""
+        return True
+
+
 class Power(KeepsZero):
     """x ** c: zero stays zero for a positive number c."""
 
@@ -203,11 +211,12 @@ register_rule(
 register_rule(
     Random(),
     modules=[
-        nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.RReLU,
+        nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
         "torchvision.ops.stochastic_depth.StochasticDepth", "timm.layers.drop.DropPath",
     ],
-    functions=[F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout, F.rrelu],
+    functions=[F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout],
 )  # fmt: skip
+register_rule(RReLU(), modules=[nn.RReLU], functions=[F.rrelu])
 register_rule(Power(), functions=[operator.pow, torch.pow], methods=["pow"])
 register_rule(
     Softmax(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
@@ -59,6 +59,10 @@ class Linear(Rule):
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input but for the last."""
+        if len(call.shape) != len(shape_of(call.input)) or not isinstance(call.tensor("weight", 1), (str, fx.Node)):
+            return None
+        if any(node.meta["data"] for node in call.node.all_input_nodes[1:]):
+            return None  # a weight computed from the input: its number of rows is not known
         return [*sizes.of(call.input)[:-1], call.shape[-1]]
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:

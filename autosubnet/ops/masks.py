@@ -88,13 +88,17 @@ def of_tensor(tensor: torch.Tensor) -> Mask:
 def reshape(mask: Mask, old: Sequence[int], new: Sequence[int]) -> Mask:
     """Return the mask of a tensor of shape ``old`` after a reshape to ``new``.
 
-    Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded.
+    Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded. Where
+    the first dimension, the batch, is mixed with others, a pattern would hold for one batch size only: it is
+    claimed only where the whole block is alike.
     """
     if mask.size == 1:
         return mask.reshape((1,) * len(new))
     shape: list[int] = []
     sources: list[int] = []
     for ours, theirs in _blocks(old, new):
+        if (0 in ours or 0 in theirs) and (ours, theirs) != ([0], [0]):
+            mask = collapse(mask, ours)
         varied = any(mask.shape[dim] > 1 for dim in ours)
         sources += [old[dim] if varied else 1 for dim in ours]
         shape += [new[dim] if varied else 1 for dim in theirs]

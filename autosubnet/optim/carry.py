@@ -43,10 +43,12 @@ def carry_optimizer(
         StateError: a parameter of the subnet is not in the model, or not what ``kept`` makes of the model's.
     """
     make = _plain_class(optimizer)
-    new_by_name = dict(subnet.named_parameters())
+    new_by_name = dict(subnet.named_parameters(remove_duplicate=False))
     for name, new in new_by_name.items():
         _check_shape(name, new, named_params_old, kept.get(name, {}))
-    names: dict[Tensor, str] = {parameter: name for name, parameter in named_params_old.items()}
+    # A tied parameter may survive under any of its names.
+    names: dict[Tensor, str] = {p: name for name, p in named_params_old.items()}
+    names.update({p: name for name, p in named_params_old.items() if name in new_by_name})
     successors = {p: new_by_name.get(names[p]) if p in names else p for p in _parameters(optimizer)}
     carried = make([_carry_group(group, successors) for group in optimizer.param_groups])
     carried.defaults.update(optimizer.defaults)

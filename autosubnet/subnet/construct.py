@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -83,6 +84,10 @@ def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
 def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
     view = plan.view
     left = {name for name, _ in subnet.named_parameters(remove_duplicate=False)}
+    names: dict[str, set[str]] = defaultdict(set)  # all names of a tied tensor by its first
+    for name, first in view.trace.canonical.items():
+        names[first].add(name)
+    sliced = [value for value in plan.cuts if isinstance(value, str)]
     present = left | {name for name, _ in subnet.named_buffers(remove_duplicate=False)}
     return Report(
         num_params=(
@@ -90,8 +95,10 @@ def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
             sum(p.numel() for p in subnet.parameters()),
         ),
         removed_vertices=tuple(node.name for node in _removed(plan)),
-        removed_params=tuple(name for name in view.parameters if name not in left),
-        kept={name: plan.kept(name) for name in plan.cuts if isinstance(name, str) and name in present},
+        removed_params=tuple(name for name in view.parameters if not left.intersection(names[name])),
+        kept={
+            name: plan.kept(first) for first in plan.cuts if isinstance(first, str) for name in names[first] & present
+        },
         notes=tuple(_notes(plan)),
     )
 

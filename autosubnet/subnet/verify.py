@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -91,7 +93,7 @@ def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[f
 def _in_double(trace: Trace, subnet: fx.GraphModule) -> tuple[nn.Module, nn.Module, Inputs, torch.dtype]:
     """Return copies that compute in float64, or in their own dtype where the model does not allow that."""
     inputs = Inputs(trace.args, trace.kwargs)
-    model, network = copy.deepcopy(trace.model), copy.deepcopy(subnet)
+    model, network = _copy(trace.model), copy.deepcopy(subnet)
     wide = inputs.map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
     try:
         leaves = _run(model.double(), wide, training=False)
@@ -99,9 +101,18 @@ def _in_double(trace: Trace, subnet: fx.GraphModule) -> tuple[nn.Module, nn.Modu
         leaves = []  # a float32 island: torch refuses to mix dtypes
     if leaves and all(leaf.dtype == torch.float64 for leaf in leaves):
         return model, network.double(), wide, torch.float64
-    model, network = copy.deepcopy(trace.model), copy.deepcopy(subnet)
+    model, network = _copy(trace.model), copy.deepcopy(subnet)
     dtype = next((leaf.dtype for leaf in _run(model, inputs, training=False)), torch.float32)
     return model, network, inputs, dtype
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """Copy a model, tensors that are computed from its parameters (pruning masks, weight norm) included."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        computed = [each for each in vars(module).values() if isinstance(each, torch.Tensor) and not each.is_leaf]
+        memo.update({id(each): each.detach().clone() for each in computed})
+    return copy.deepcopy(model, memo)
 
 
 def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
@@ -111,7 +122,7 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
     if batch is not None and not frozen:
         yield others(inputs, batch + 1)
     larger = inputs.map(_larger)
-    if _accepts(model, larger):
+    if not any(each.startswith("a size") for each in trace.frozen) and _accepts(model, larger):
         yield larger
 
 
@@ -124,7 +135,8 @@ def _larger(tensor: torch.Tensor) -> torch.Tensor:
 
 def _accepts(model: nn.Module, inputs: Inputs) -> bool:
     try:
-        _run(model, inputs, training=False)
+        with redirect_stderr(StringIO()):  # a GraphModule that refuses prints where it does
+            _run(model, inputs, training=False)
     except Exception:  # noqa: BLE001  # the model is the user's: whatever it raises means that it refuses
         return False
     return True
