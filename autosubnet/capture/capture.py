@@ -6,21 +6,19 @@ difference between the graphs; a third run then tells it from an honest differen
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr
 from dataclasses import replace
-from io import StringIO
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from autosubnet.capture.inputs import Inputs, others
+from autosubnet.capture.inputs import Inputs
 from autosubnet.capture.merge import merge
-from autosubnet.capture.preserve import keeps_attributes, preserved
-from autosubnet.capture.trace import MODES, Mode, Trace
-from autosubnet.capture.tracer import Tracer
+from autosubnet.capture.preserve import keeps_attributes
+from autosubnet.capture.record import Recorder
+from autosubnet.capture.trace import Trace
+from autosubnet.capture.tracer import Tracer, UnfollowableError
 from autosubnet.errors import CaptureError
-from autosubnet.ops.effects import must_stay
 
 
 def capture(model: nn.Module, inputs: Inputs) -> Trace:
@@ -33,32 +31,47 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     Raises:
         CaptureError: the model cannot be followed, or computes something else on other inputs.
     """
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise CaptureError(f"parameter {name!r} is uninitialized, of a lazy module; run the model once before")
     with keeps_attributes(model):
         try:
-            trace, fetched = _capture(model, inputs)
+            trace, fetched = _with_opaque_modules(model, inputs)
         except CaptureError:
             # What forward makes on its first call and keeps (tables, caches) is there now.
-            trace, fetched = _capture(model, inputs)
+            trace, fetched = _with_opaque_modules(model, inputs)
     own = {*dict(model.named_parameters()), *dict(model.named_buffers())}
     kept = {name: tensor for name, tensor in fetched.items() if name not in own}
     return replace(trace, replaced={**kept, **trace.replaced})
 
 
-def _capture(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
-    train, inputs = _record_train(model, inputs)
-    evaluation, more, frozen = _record_eval(model, inputs)
+def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
+    """Capture with the submodules that cannot be followed as opaque vertices, found one after the other."""
+    opaque: set[str] = set()
+    while True:
+        try:
+            return _capture(Recorder(model, frozenset(opaque)), inputs)
+        except UnfollowableError as error:
+            if not error.module or error.module in opaque:
+                raise
+            opaque.add(error.module)
+
+
+def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
+    train, inputs = recorder.train(inputs)
+    evaluation, more, frozen = recorder.evaluation(inputs)
     graph = merge(train.graph, evaluation.graph)
     if graph.output_node().meta["dual"]:
         # Both at the same batch size, so that shapes agree; and each at a second one, to see baked values.
-        same = _record(model, "eval", inputs)
+        same = recorder.record("eval", inputs)
         _require_alike(same, evaluation)
-        _require_alike(train, _record(model, "train", more))
+        _require_alike(train, recorder.record("train", more))
         evaluation = same
         graph = merge(train.graph, evaluation.graph)
     _mark_data(graph)
     baked = tuple(dict.fromkeys(train.baked + evaluation.baked))
     trace = Trace(
-        model=model,
+        model=recorder.model,
         graph=graph,
         replaced={**train.replaced, **evaluation.replaced},
         args=inputs.args,
@@ -66,64 +79,9 @@ def _capture(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.T
         dual=graph.output_node().meta["dual"],
         baked=baked,
         frozen=(*frozen, *(f"a size: {each}" for each in baked if "(size)" in each)),
-        canonical=_canonical_names(model),
+        canonical=_canonical_names(recorder.model),
     )
     return trace, {**train.fetched, **evaluation.fetched}
-
-
-def _record_train(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs]:
-    """Record train mode; a single example is doubled where the model takes two, since BatchNorm may need them."""
-    if inputs.batch() == 1:
-        doubled = others(inputs, 2)
-        try:
-            with redirect_stderr(StringIO()):  # a GraphModule that refuses prints where it does
-                return _record(model, "train", doubled), doubled
-        except CaptureError:
-            pass  # the model takes one example only
-    return _record(model, "train", inputs), inputs
-
-
-def _record_eval(model: nn.Module, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
-    """Record eval mode on other inputs, with one example more where the model takes that."""
-    batch = inputs.batch()
-    if batch is None:
-        reason = "batch size: the inputs share no first dimension"
-    else:
-        more = others(inputs, batch + 1)
-        try:
-            with redirect_stderr(StringIO()):  # as above
-                return _record(model, "eval", more), more, ()
-        except CaptureError:
-            reason = f"batch size: the model refuses any but {batch}"
-    more = others(inputs, None)
-    return _record(model, "eval", more), more, (reason,)
-
-
-def _copied(inputs: Inputs) -> Inputs:
-    return inputs.map(lambda tensor: tensor.clone())
-
-
-def _record(model: nn.Module, mode: Mode, inputs: Inputs) -> Tracer:
-    copied = _copied(inputs)
-    with preserved(model, training=True):
-        frozen = frozenset(module for module in model.modules() if not module.training)
-    with preserved(model, training=mode == "train"):
-        tracer = Tracer(model, mode, frozen)
-        try:
-            tracer.run(copied.args, copied.kwargs)
-        except CaptureError:
-            raise
-        except Exception as error:
-            raise CaptureError(f"the model fails on its example inputs in {mode} mode: {error}") from error
-    _drop_unread(tracer)
-    return tracer
-
-
-def _drop_unread(tracer: Tracer) -> None:
-    for node in reversed(tracer.graph.nodes):
-        module = tracer.model.get_submodule(node.target) if node.op == "call_module" else None
-        if not node.users and node.op not in ("placeholder", "output") and not must_stay(node, module):
-            tracer.graph.erase_node(node)
 
 
 def _require_alike(first: Tracer, second: Tracer) -> None:
@@ -158,6 +116,3 @@ def _canonical_names(model: nn.Module) -> dict[str, str]:
     for name, tensor in tensors:
         names[name] = first.setdefault(id(tensor), name)
     return names
-
-
-__all__ = ["MODES", "capture"]

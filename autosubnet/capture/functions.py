@@ -21,10 +21,11 @@ SILENT = frozenset(
     {
         "dim", "ndimension", "stride", "storage_offset", "is_contiguous", "is_floating_point", "is_complex",
         "get_device", "element_size", "data_ptr", "untyped_storage", "is_pinned", "has_names", "__repr__", "__format__",
-        "__hash__", "requires_grad_", "register_hook", "is_inference", "is_same_size", "is_tensor", "_is_view",
-        "__deepcopy__", "get_default_dtype", "set_grad_enabled", "is_autocast_enabled", "__set__",
+        "__hash__", "requires_grad_", "is_inference", "is_same_size", "is_tensor", "_is_view",
+        "__deepcopy__", "get_default_dtype", "_set_grad_enabled", "is_autocast_enabled", "__set__",
     }
 )  # fmt: skip
+CHANGES_GRADIENTS = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
 # Filling with random numbers has no out-of-place form that draws the same ones; the others write everything.
 _KEPT_IN_PLACE = frozenset(
     {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",

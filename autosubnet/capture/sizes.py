@@ -60,6 +60,10 @@ def traced(value: float, emit: Callable[[], fx.Node], on_freeze: Callable[[str],
     return number
 
 
+def _divmod(self: Any, other: Any) -> tuple[Any, Any]:
+    return self // other, self % other
+
+
 def plain(value: float) -> float:
     """Return the number without its memory."""
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
@@ -82,9 +86,10 @@ def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
 
 
 for _class in (TracedInt, TracedFloat):
-    for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow"):
-        setattr(_class, f"__{_name}__", _arithmetic(getattr(operator, _name), swap=False))
-        setattr(_class, f"__r{_name}__", _arithmetic(getattr(operator, _name), swap=True))
+    for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift", "and_", "or_", "xor"):
+        setattr(_class, f"__{_name.strip('_')}__", _arithmetic(getattr(operator, _name), swap=False))
+        setattr(_class, f"__r{_name.strip('_')}__", _arithmetic(getattr(operator, _name), swap=True))
+    _class.__divmod__ = _divmod  # type: ignore[method-assign]  # a pair of the two recorded operations
     for _name in ("neg", "abs"):
         setattr(_class, f"__{_name}__", _arithmetic(getattr(operator, _name), swap=False))
     for _name, _function in (("floor", math.floor), ("ceil", math.ceil), ("trunc", math.trunc), ("round", round)):

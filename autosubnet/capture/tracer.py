@@ -12,8 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,11 +22,24 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from autosubnet.capture import functions
+from autosubnet.capture.observe import autocast, info_of, same_memory, source_line, tensors_in, tensors_of
 from autosubnet.capture.sizes import TracedNumber, plain, sizes_of, traced
-from autosubnet.capture.trace import Mode, TensorInfo
+from autosubnet.capture.trace import Mode
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import draws
 from autosubnet.ops.registry import is_leaf
+
+
+class UnfollowableError(CaptureError):
+    """What happens inside of ``module`` cannot be recorded; as one opaque vertex it still can stand.
+
+    Attributes:
+        module: the innermost module of the model that was running, ``""`` for the model itself.
+    """
+
+    def __init__(self, message: str, module: str) -> None:
+        super().__init__(message)
+        self.module = module
 
 
 class Tracer(TorchFunctionMode):
@@ -36,8 +48,10 @@ class Tracer(TorchFunctionMode):
     Args:
         model: what is run.
         mode: the mode that it is in.
+        opaque: modules that are recorded as one vertex each, since they cannot be followed.
         frozen: modules that the model keeps in eval mode when it trains; they are traced into, so that what they
             do is written out and no longer depends on a mode.
+        gradients: run as in training, so that what forward computes under ``no_grad`` can be told from the rest.
 
     Attributes:
         graph: the recorded operations, in the order in which they ran.
@@ -46,9 +60,17 @@ class Tracer(TorchFunctionMode):
         baked: values that Python code read off traced tensors, each with its source line.
     """
 
-    def __init__(self, model: nn.Module, mode: Mode, frozen: frozenset[nn.Module] = frozenset()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mode: Mode,
+        opaque: Set[str] = frozenset(),
+        frozen: Set[nn.Module] = frozenset(),
+        gradients: bool = True,
+    ) -> None:
         super().__init__()
         self.model = model
+        self.opaque = opaque
         self.frozen = frozen
         self.mode: Mode = mode
         self.graph = fx.Graph()
@@ -57,19 +79,21 @@ class Tracer(TorchFunctionMode):
         self.baked: list[str] = []
         self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
         self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
-        self._autocast = _autocast()
+        self._autocast = autocast()
+        self._gradients = gradients
         self._paused = False
         self._path: list[str] = []
         self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
         self._attributes: Any = WeakIdKeyDictionary()
-        for name, tensor in _tensors_of(model):
+        for name, tensor in tensors_of(model):
             if tensor not in self._attributes:
                 self._attributes[tensor] = name
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
         args, kwargs = self._placeholders(args, kwargs)
-        with self._patched_calls(), self:
+        with torch.set_grad_enabled(self._gradients), self._patched_calls(), self:
+            self._gradients = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
         self.graph.output(self._output(result))
         for node in self.graph.nodes:
@@ -147,11 +171,22 @@ class Tracer(TorchFunctionMode):
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return self._call_module(original, module, args, kwargs)
 
+        apply = torch.autograd.Function.__dict__["apply"]
+
+        def apply_function(cls: type, *args: Any, **kwargs: Any) -> Any:
+            if self._paused:
+                return apply.__get__(None, cls)(*args, **kwargs)
+            raise self._unfollowable(
+                f"{cls.__name__}, a torch.autograd.Function with a backward of its own, is applied"
+            )
+
         nn.Module.__call__ = call  # type: ignore[method-assign]  # as torch.fx does: put back below
+        torch.autograd.Function.apply = classmethod(apply_function)
         try:
             yield
         finally:
             nn.Module.__call__ = original  # type: ignore[method-assign]  # see above
+            torch.autograd.Function.apply = apply
 
     def _call_module(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -168,8 +203,13 @@ class Tracer(TorchFunctionMode):
 
     def _is_leaf_call(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
         """Whether the module can be one node; one that writes memory that others hold cannot."""
+        if self._module_names[module] in self.opaque:
+            return True
         if module is self.model or module in self.frozen or not is_leaf(module):
             return False
+        own = [*module.parameters(), *module.buffers()]
+        if not all(tensor in self._attributes for tensor in own):
+            return False  # its weights were exchanged for this call
         return not getattr(module, "inplace", False) or (len(args) == 1 and self._owns(args[0]))
 
     def _call_leaf(
@@ -181,8 +221,12 @@ class Tracer(TorchFunctionMode):
             self.replaced[name].inplace = False
         node = self.graph.call_module(name, self._args(args), self._args(kwargs))
         self._require_same_autocast()
+        inputs = list(tensors_in((args, kwargs))) if name in self.opaque else []
+        before = [tensor.detach().clone() for tensor in inputs]
         with self._pause():
             result = original(module, *args, **kwargs)
+        if any(not torch.equal(tensor, value) for tensor, value in zip(inputs, before, strict=True)):
+            raise CaptureError(f"module {name!r} cannot be followed, and writes to its inputs; let it copy them first")
         if getattr(module, "inplace", False):
             self._bind(result, node, node)
             return result
@@ -207,8 +251,10 @@ class Tracer(TorchFunctionMode):
         if functions.is_getter(func):
             return self._get(func, args[0])
         if functions.sets_data(func):
-            raise CaptureError(f"{self._called(args[0])} gets other memory (.data = ...) at {_source_line()}")
+            raise CaptureError(f"{self._called(args[0])} gets other memory (.data = ...) at {source_line()}")
         name = functions.name_of(func)
+        if name in functions.CHANGES_GRADIENTS:
+            raise self._unfollowable(f"gradients are changed ({name.strip('_')})")
         if name in functions.SIZES:
             return self._sizes(name, func, args, kwargs)
         if name in functions.READS_VALUE:
@@ -249,7 +295,7 @@ class Tracer(TorchFunctionMode):
             return self._bind_result(func(*args, **kwargs), node, (args, kwargs))
         if isinstance(target, nn.Parameter):
             raise CaptureError(
-                f"{self._called(target)} is written in forward at {_source_line()}; constrain weights in the training "
+                f"{self._called(target)} is written in forward at {source_line()}; constrain weights in the training "
                 f"loop, or by a parametrization"
             )
         pure = functions.out_of_place(func, name, args, kwargs)
@@ -268,7 +314,7 @@ class Tracer(TorchFunctionMode):
         self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
     ) -> Any:
         node = self._emit(pure.func, pure.name, args, {**kwargs, **pure.kwargs})
-        others = [each for each in _tensors_in((args, kwargs)) if each is not target]
+        others = [each for each in tensors_in((args, kwargs)) if each is not target]
         result = func(*args, **kwargs)
         if any(each.dtype != target.dtype for each in others):
             # An in-place operation keeps the dtype of what it writes, where out of place would promote.
@@ -288,7 +334,7 @@ class Tracer(TorchFunctionMode):
 
     def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> Any:
         if isinstance(result, torch.Tensor):
-            if draws(node, self._leaf(node)) and any(result is source for source in _tensors_in(sources)):
+            if draws(node, self._leaf(node)) and any(result is source for source in tensors_in(sources)):
                 result = result.view_as(result)  # dropout in eval mode: its input must keep its own node
             self._bind(result, node, self._root(result, node, sources))
             return result
@@ -307,8 +353,8 @@ class Tracer(TorchFunctionMode):
 
     def _root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
         """The node whose memory ``result`` shares, among those that it was computed from."""
-        for source in _tensors_in(sources):
-            if source.layout == result.layout == torch.strided and _same_memory(source, result):
+        for source in tensors_in(sources):
+            if source.layout == result.layout == torch.strided and same_memory(source, result):
                 root: fx.Node = self._node(source).meta["root"]
                 return root
         return node
@@ -316,11 +362,15 @@ class Tracer(TorchFunctionMode):
     def _bind(self, tensor: torch.Tensor, node: fx.Node, root: fx.Node) -> None:
         self._describe(node, tensor)
         node.meta["root"] = root
+        if self._gradients and not torch.is_grad_enabled() and node.op not in ("placeholder", "get_attr"):
+            node = self.graph.call_method("detach", (node,))
+            self._describe(node, tensor)
+            node.meta["root"] = root
         self._nodes[tensor] = node
 
     def _describe(self, node: fx.Node, value: Any) -> None:
         node.meta["module"] = self._path[-1] if self._path else ""
-        node.meta["value"] = _info(value)
+        node.meta["value"] = info_of(value)
 
     def _node(self, tensor: torch.Tensor) -> fx.Node:
         node: fx.Node | None = self._nodes.get(tensor)
@@ -331,9 +381,9 @@ class Tracer(TorchFunctionMode):
     def _attribute_node(self, tensor: torch.Tensor) -> fx.Node:
         name = self._attributes.get(tensor)
         if name is None:
-            raise CaptureError(
-                f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation at "
-                f"{_source_line()}; register it as a buffer, or compute it with torch operations"
+            raise self._unfollowable(
+                f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation",
+                "register it as a buffer, or compute it with torch operations",
             )
         if name.startswith("_constant"):
             self.replaced[name] = tensor
@@ -382,59 +432,13 @@ class Tracer(TorchFunctionMode):
         return f"tensor {self._attributes.get(tensor, 'of shape ' + str(tuple(tensor.shape)))!r}"
 
     def _require_same_autocast(self) -> None:
-        if _autocast() != self._autocast:
-            raise CaptureError(
-                f"autocast is switched in forward at {_source_line()}; switch it around the call of the whole model"
-            )
+        if autocast() != self._autocast:
+            raise self._unfollowable("autocast is switched in forward")
+
+    def _unfollowable(
+        self, what: str, remedy: str = "move it into a module of its own, which is then kept as it is"
+    ) -> UnfollowableError:
+        return UnfollowableError(f"{what} at {source_line()}; {remedy}", self._path[-1] if self._path else "")
 
     def _freeze(self, what: str) -> None:
-        self.baked.append(f"{what} at {_source_line()}")
-
-
-def _autocast() -> tuple[bool, ...]:
-    return tuple(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
-
-
-def _tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield parameters, buffers, then plain tensor attributes, the last under names of our own."""
-    yield from model.named_parameters()
-    yield from model.named_buffers()
-    count = 0
-    own = ("_parameters", "_buffers", "_modules")
-    for module in model.modules():
-        for value in (value for key, value in vars(module).items() if key not in own):
-            for tensor in _tensors_in(value):
-                yield f"_constant{count}", tensor
-                count += 1
-
-
-def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors_in(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _tensors_in(each)
-
-
-def _same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata
-
-
-def _info(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return TensorInfo.of(value)
-    if isinstance(value, (tuple, list)):
-        return tuple(_info(each) for each in value)
-    return None
-
-
-def _source_line() -> str:
-    """The innermost line of the user's code: outside torch's and this package's own files."""
-    ours = tuple(__file__.rpartition("/")[:1])
-    for frame in reversed(traceback.extract_stack()):
-        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename:
-            return f"{frame.filename}:{frame.lineno}"
-    return "an unknown line"
+        self.baked.append(f"{what} at {source_line()}")

@@ -180,10 +180,16 @@ class _Prover:
             if True in zero
             else _last_with_variables(self.view, vertices)
         ]
+        weight = next((each for each in node.all_input_nodes if self._spoils(each)), None)
+        node = weight or node  # a weight that is computed from parameters, and not zero where they are
         if node.meta["mutated"]:
             return f"{node.name!r}: its memory is written in place while others read it"
         rule, call = self.view.rules[node], self.view.calls[node]
         return f"{node.name!r} ({_where(node)}): {rule.why_not_zero(call)}"
+
+    def _spoils(self, node: fx.Node) -> bool:
+        computed = node in self.view.calls and not node.meta["data"] and bool(self.view.variables[node])
+        return computed and not self.propagation.is_zero(node)
 
 
 def _last_with_variables(view: GraphView, vertices: list[fx.Node]) -> int:

@@ -177,6 +177,10 @@ class WeightNormalised(Rule):
 
     kind = Kind.ACCESSORY
 
+    def why_not_zero(self, call: Call) -> str:
+        """Division by the norm."""
+        return "it divides by its norm, which is 0 / 0 where it is zero"
+
 
 register_rule(
     BatchNorm(),

@@ -96,9 +96,7 @@ def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
         ),
         removed_vertices=tuple(node.name for node in _removed(plan)),
         removed_params=tuple(name for name in view.parameters if not left.intersection(names[name])),
-        kept={
-            name: plan.kept(first) for first in plan.cuts if isinstance(first, str) for name in names[first] & present
-        },
+        kept={name: plan.kept(first) for first in sliced for name in names[first] & present},
         notes=tuple(_notes(plan)),
     )
 

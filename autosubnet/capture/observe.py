@@ -1,0 +1,65 @@
+"""What the tracer looks at: the tensors in a structure or a model, their memory, the line that is running."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from autosubnet.capture.trace import TensorInfo
+
+
+def autocast() -> tuple[bool, ...]:
+    """Return whether autocast is on, for the CPU and for CUDA."""
+    return tuple(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
+
+
+def tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield parameters, buffers, then plain tensor attributes, the last under names of our own."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+    count = 0
+    own = ("_parameters", "_buffers", "_modules")
+    for module in model.modules():
+        for value in (value for key, value in vars(module).items() if key not in own):
+            for tensor in tensors_in(value):
+                yield f"_constant{count}", tensor
+                count += 1
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in a structure of tuples, lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from tensors_in(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from tensors_in(each)
+
+
+def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors share a storage."""
+    return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata
+
+
+def info_of(value: Any) -> Any:
+    """Return what is known of a tensor, or of those in a tuple or list; ``None`` for anything else."""
+    if isinstance(value, torch.Tensor):
+        return TensorInfo.of(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(info_of(each) for each in value)
+    return None
+
+
+def source_line() -> str:
+    """The innermost line of the user's code: outside torch's and this package's own files."""
+    ours = tuple(__file__.rpartition("/")[:1])
+    for frame in reversed(traceback.extract_stack()):
+        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename:
+            return f"{frame.filename}:{frame.lineno}"
+    return "an unknown line"

@@ -1,0 +1,99 @@
+"""One recorded run of a model: in a mode, on inputs, with some modules opaque."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+
+from torch import nn
+
+from autosubnet.capture.inputs import Inputs, others
+from autosubnet.capture.preserve import preserved
+from autosubnet.capture.trace import Mode
+from autosubnet.capture.tracer import Tracer, UnfollowableError
+from autosubnet.errors import CaptureError
+from autosubnet.ops.effects import must_stay
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Records runs of a model.
+
+    Attributes:
+        model: what is run; it is left as it was.
+        opaque: names of its modules that are recorded as one vertex each.
+    """
+
+    model: nn.Module
+    opaque: frozenset[str]
+
+    def record(self, mode: Mode, inputs: Inputs) -> Tracer:
+        """Run the model once and return what was recorded, without what nobody reads.
+
+        Raises:
+            CaptureError: the model fails, or cannot be followed.
+        """
+        with preserved(self.model, training=True):
+            frozen = frozenset(module for module in self.model.modules() if not module.training)
+        try:
+            tracer = self._run(Tracer(self.model, mode, self.opaque, frozen), inputs)
+        except CaptureError:
+            raise
+        except Exception:  # noqa: BLE001  # it may run without gradients only: writes to views, out= arguments
+            try:
+                tracer = self._run(Tracer(self.model, mode, self.opaque, frozen, gradients=False), inputs)
+            except CaptureError:
+                raise
+            except Exception as error:
+                raise CaptureError(f"the model fails on its example inputs in {mode} mode: {error}") from error
+        _drop_unread(tracer)
+        return tracer
+
+    def _run(self, tracer: Tracer, inputs: Inputs) -> Tracer:
+        fed = inputs.map(lambda tensor: tensor.clone())
+        with preserved(self.model, training=tracer.mode == "train"):
+            tracer.run(fed.args, fed.kwargs)
+        return tracer
+
+    def attempt(self, mode: Mode, inputs: Inputs) -> Tracer | None:
+        """Return the record of a run, or ``None`` where the model refuses these inputs."""
+        try:
+            with redirect_stderr(StringIO()):  # a GraphModule that refuses prints where it does
+                return self.record(mode, inputs)
+        except UnfollowableError:
+            raise
+        except CaptureError:
+            return None
+
+    def train(self, inputs: Inputs) -> tuple[Tracer, Inputs]:
+        """Record train mode; a single example is doubled where the model takes two: BatchNorm may need them."""
+        if inputs.batch() == 1:
+            doubled = others(inputs, 2)
+            if (tracer := self.attempt("train", doubled)) is not None:
+                return tracer, doubled
+        return self.record("train", inputs), inputs
+
+    def evaluation(self, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
+        """Record eval mode on other inputs, with one example more where the model takes that.
+
+        Returns:
+            The record, its inputs, and what they could not vary.
+        """
+        batch = inputs.batch()
+        reason = f"batch size: the model refuses any but {batch}"
+        if batch is None:
+            reason = "batch size: the inputs share no first dimension"
+        else:
+            more = others(inputs, batch + 1)
+            if (tracer := self.attempt("eval", more)) is not None:
+                return tracer, more, ()
+        more = others(inputs, None)
+        return self.record("eval", more), more, (reason,)
+
+
+def _drop_unread(tracer: Tracer) -> None:
+    for node in reversed(tracer.graph.nodes):
+        module = tracer.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not node.users and node.op not in ("placeholder", "output") and not must_stay(node, module):
+            tracer.graph.erase_node(node)
