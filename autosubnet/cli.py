@@ -20,12 +20,14 @@ except ModuleNotFoundError as error:
 
 from autosubnet.errors import AutoSubnetError
 from autosubnet.graph.groups import Group, Refusal
+from autosubnet.training.settings import Settings
 
 if TYPE_CHECKING:
     from autosubnet.viz.report import Row
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
+_DEFAULT = Settings()
 
 
 @app.callback()
@@ -36,19 +38,19 @@ def main() -> None:
 @app.command()
 def search(
     supernet: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvision:NAME")],
-    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = "digits",
-    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = _DEFAULT.data,
+    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = _DEFAULT.data_dir,
     out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
-    epochs: Annotated[int, typer.Option(help="passes over the training images")] = 30,
-    batch_size: Annotated[int, typer.Option(help="images a step")] = 64,
-    lr: Annotated[float, typer.Option(help="learning rate at the start; a cosine takes it to zero")] = 0.05,
-    sparsity: Annotated[float, typer.Option(help="share of the groups to remove, 0 to 1")] = 0.5,
-    width: Annotated[float | None, typer.Option(help="factor on the channels of demo  [default: 1.0]")] = None,
-    seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
+    epochs: Annotated[int, typer.Option(help="passes over the training images")] = _DEFAULT.epochs,
+    batch_size: Annotated[int, typer.Option(help="images a step")] = _DEFAULT.batch_size,
+    lr: Annotated[float, typer.Option(help="learning rate at the start; a cosine takes it to zero")] = _DEFAULT.lr,
+    sparsity: Annotated[float, typer.Option(help="share of the groups to remove, 0 to 1")] = _DEFAULT.sparsity,
+    width: Annotated[float | None, typer.Option(help="factor on the channels of demo, else 1.0")] = _DEFAULT.width,
+    seed: Annotated[int, typer.Option(help="of weights, data order and search")] = _DEFAULT.seed,
 ) -> None:
     """Train SUPERNET once, remove the operators that it needs least, write the exact subnet."""
     with _one_sentence_errors():
-        from autosubnet.training.experiment import Settings, run
+        from autosubnet.training.experiment import run
 
         settings = Settings(supernet, data, data_dir, epochs, batch_size, lr, sparsity, width, seed)
         result = run(settings, out, _command(), console)

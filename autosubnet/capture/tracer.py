@@ -149,6 +149,8 @@ class Tracer(TorchFunctionMode):
             return self._node(result)
         if isinstance(result, TracedNumber):
             return result.node
+        if hasattr(type(result), "n_sequence_fields"):  # torch.return_types: no operation makes one
+            raise CaptureError(f"the model returns a {type(result).__name__}; let it return its fields")
         if isinstance(result, torch.Size):
             return tuple(self._output(each) for each in result)
         if isinstance(result, (tuple, list)):

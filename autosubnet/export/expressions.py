@@ -16,6 +16,8 @@ _INFIX = {
 
 def constant(data: Json, names: Mapping[str, str]) -> str:
     """Return an encoded argument as an expression; ``names`` holds what to write for each node."""
+    if isinstance(data, str):
+        return quoted(data)
     if not isinstance(data, dict):
         return repr(data)
     (kind, content), *_ = data.items()
@@ -36,11 +38,16 @@ def constant(data: Json, names: Mapping[str, str]) -> str:
         case "ellipsis":
             return "..."
         case "device":
-            return f"torch.device({content!r})"
+            return f"torch.device({quoted(content)})"
         case "torch":
             return f"torch.{content}"
         case _:  # slice and complex, named after their types
             return call(kind, [constant(each, names) for each in content])
+
+
+def quoted(words: str) -> str:
+    """Return a literal in double quotes, where it needs none inside."""
+    return f'"{words}"' if words.isprintable() and not set(words) & set('"\\') else repr(words)
 
 
 def call(function: str, arguments: Sequence[str], *, indent: int = 8) -> str:

@@ -15,8 +15,8 @@ from autosubnet.errors import ExportError
 from autosubnet.export.values import Json, decode, encode
 
 _NOT_LEAVES = frozenset(
-    {"DataParallel", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential", "Transformer",
-     "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer"}
+    {"DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential",
+     "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer"}
 )  # fmt: skip
 _STATE = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")

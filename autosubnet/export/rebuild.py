@@ -30,6 +30,15 @@ def to_module(document: Json, tensors: Mapping[str, torch.Tensor]) -> fx.GraphMo
         ExportError: the document is damaged, of another version, or asks for what no saved network holds.
     """
     require_document(document)
+    try:
+        return _to_module(document, tensors)
+    except ExportError:
+        raise
+    except Exception as error:  # what torch raises on strange data is of any class
+        raise _damaged(f"it cannot be built ({type(error).__name__}: {error!s:.200})") from error
+
+
+def _to_module(document: Json, tensors: Mapping[str, torch.Tensor]) -> fx.GraphModule:
     root = nn.Module()
     for path, described in document["modules"].items():
         _attach(root, path, nn.Module() if described is None else build(described, path))
@@ -91,7 +100,7 @@ def _fill(root: nn.Module, document: Json, tensors: Mapping[str, torch.Tensor]) 
     for name, about in described.items():
         if not isinstance(about, dict) or about.get("shape") != list(tensors[name].shape):
             raise _damaged(f"tensor {name!r} has shape {list(tensors[name].shape)}, and the graph says {about!r:.80}")
-        _place(root, name, _as_described(name, tensors[name], about), about)
+        _place(root, name, _as_described(tensors[name], about), about)
     for name, first in document["aliases"].items():
         if first not in described:
             raise _damaged(f"tensor {name!r} is tied to {first!r}, which does not exist")
@@ -102,13 +111,10 @@ def _fill(root: nn.Module, document: Json, tensors: Mapping[str, torch.Tensor]) 
             raise _damaged(f"tensor {name!r} is missing")
 
 
-def _as_described(name: str, tensor: torch.Tensor, about: Json) -> torch.Tensor:
+def _as_described(tensor: torch.Tensor, about: Json) -> torch.Tensor:
     if not about.get("parameter"):
         return tensor
-    try:
-        return nn.Parameter(tensor, requires_grad=bool(about.get("trainable")))
-    except RuntimeError as error:
-        raise _damaged(f"tensor {name!r} of {tensor.dtype} cannot be trained") from error
+    return nn.Parameter(tensor, requires_grad=bool(about.get("trainable")))
 
 
 def _place(root: nn.Module, name: str, tensor: torch.Tensor, about: Json) -> None:
@@ -137,10 +143,7 @@ def _graph(root: nn.Module, nodes: Json, mode: str) -> fx.Graph:
         known[data["name"]] = _node(graph, root, data, known)
     if not nodes or nodes[-1].get("op") != "output":
         raise _damaged(f"the graph {mode!r} does not end in its output")
-    try:
-        graph.lint()
-    except (RuntimeError, ValueError, AttributeError) as error:
-        raise _damaged(f"the graph {mode!r} is not well formed ({error})") from error
+    graph.lint()
     return graph
 
 
@@ -152,11 +155,7 @@ def _node(graph: fx.Graph, root: nn.Module, data: Json, known: Mapping[str, fx.N
         raise _damaged(f"the target of {name!r} is no name")
     decoded = tuple(decode(value, name, known) for value in args)
     named = {key: decode(value, name, known) for key, value in kwargs.items()}
-    called = _called(root, name, op, target, decoded)
-    try:
-        return graph.create_node(op, called, decoded, named, name=name)
-    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
-        raise _damaged(f"{name!r} is no node ({error})") from error
+    return graph.create_node(op, _called(root, name, op, target, decoded), decoded, named, name=name)
 
 
 def _called(root: nn.Module, name: str, op: Json, target: str, args: Sequence[Any]) -> Any:

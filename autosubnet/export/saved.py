@@ -80,10 +80,7 @@ def load(folder: str | Path) -> fx.GraphModule:
         tensors: Mapping[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ExportError(f"cannot read {folder / WEIGHTS}: {error}; save the network again") from error
-    try:
-        subnet = to_module(document, tensors)
-    except RecursionError as error:
-        raise ExportError(f"{folder / GRAPH} is nested too deeply for a network; save it again") from error
+    subnet = to_module(document, tensors)
     if (folder / REPORT).is_file():
         subnet.meta["autosubnet"] = _report(_read(folder / REPORT))
     return subnet

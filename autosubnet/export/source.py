@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from inspect import Parameter, signature
 
 from autosubnet.errors import ExportError
 from autosubnet.export.document import BOTH
-from autosubnet.export.expressions import call, constant
+from autosubnet.export.expressions import call, constant, quoted
 from autosubnet.export.forward import body, inputs
 from autosubnet.export.leaves import FOREIGN, class_of
 from autosubnet.export.paths import Paths
@@ -15,14 +16,12 @@ from autosubnet.export.values import Json
 
 WEIGHTS = "weights.safetensors"
 
-_HEAD = '''\
+_ABOUT = '''\
 """A network written by autosubnet.save. It needs torch and safetensors, and nothing else.
 
     from model import load
     network = load()  # with the weights that lie beside this file
 """
-
-from pathlib import Path
 '''
 _LOAD = '''\
 def load(path=Path(__file__).with_name("{weights}")):
@@ -73,22 +72,26 @@ def to_source(document: Json) -> str:
     """
     modules = document["modules"]
     paths = Paths(modules, [path for path, described in modules.items() if described is not None])
+    tie = "    network.tie()\n" if document["aliases"] else ""
     parts = [_class(document, paths)]
+    parts.append(_LOAD.format(weights=WEIGHTS, tie=tie, mode="train" if document["training"] else "eval"))
     if any(described and described["class"] in FOREIGN for described in modules.values()):
         parts.insert(0, _STOCHASTIC_DEPTH)
-    tie = "    network.tie()\n" if document["aliases"] else ""
-    parts.append(_LOAD.format(weights=WEIGHTS, tie=tie, mode="train" if document["training"] else "eval"))
-    text = "\n\n".join(parts)
-    standard = [name for name in ("math", "operator") if f"{name}." in text]
-    named = "".join(f"\n{each}" for each in _named_types(document))
-    imports = [
-        *([f"import {name}\n" for name in standard]),
-        *(["from collections import namedtuple\n"] if named else []),
-    ]
-    head = _HEAD.replace("from pathlib import Path\n", "".join(imports) + "from pathlib import Path\n")
-    libraries = "\nimport torch\nfrom safetensors.torch import load_file\nfrom torch import nn\n"
-    functional = "from torch.nn import functional as F\n" if " F." in text or "(F." in text else ""
-    return f"{head}{libraries}{functional}{named and named + chr(10)}\n\n{text}"
+    return "\n\n".join([_head("".join(parts), _named_types(document)), *parts])
+
+
+def _head(code: str, named_types: list[str]) -> str:
+    """Return the docstring and what ``code`` needs imported or defined."""
+
+    def used(name: str) -> bool:
+        return re.search(rf"(?<![.\w]){name}\.", code) is not None
+
+    lines = [_ABOUT, *(f"import {name}" for name in ("math", "operator") if used(name))]
+    lines += ["from collections import namedtuple"] if named_types else []
+    lines += ["from pathlib import Path", "", "import torch", "from safetensors.torch import load_file"]
+    lines += ["from torch import nn", *(["from torch.nn import functional as F"] if used("F") else [])]
+    lines += ["", *named_types] if named_types else []
+    return "\n".join(lines) + "\n"
 
 
 def _class(document: Json, paths: Paths) -> str:
@@ -152,7 +155,7 @@ def _tensor(name: str, about: Json, paths: Paths) -> str:
         return f"{paths.expression(name, tensor=True)} = nn.Parameter({zeros}{flag})"
     owner = paths.expression(path) if path else "self"
     persistent = "" if about["persistent"] else ", persistent=False"
-    return f"{owner}.register_buffer({leaf!r}, {zeros}{persistent})"
+    return f"{owner}.register_buffer({quoted(leaf)}, {zeros}{persistent})"
 
 
 def _named_types(document: Json) -> list[str]:
@@ -162,7 +165,8 @@ def _named_types(document: Json) -> list[str]:
     def collect(data: Json) -> None:
         if isinstance(data, dict) and "named" in data and len(data) == 1:
             name, fields, _ = data["named"]
-            found[f"{name} = namedtuple({name!r}, {fields!r})"] = None
+            words = ", ".join(quoted(each) for each in fields)
+            found[f"{name} = namedtuple({quoted(name)}, [{words}])"] = None
         for each in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
             collect(each)
 

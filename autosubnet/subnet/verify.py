@@ -37,7 +37,7 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> d
     model, network, inputs, dtype = _in_double(trace, subnet)
     worst, worst_relative = 0.0, 0.0
     for training in (False, True) if compare_training else (False,):
-        for each in _variants(model, inputs, trace):
+        for each in _for_training(inputs, trace) if training else _variants(model, inputs, trace):
             expected = _run(model, each, training)
             try:
                 actual = _run(network, each, training)
@@ -124,6 +124,13 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
     larger = inputs.map(_larger)
     if not any(each.startswith("a size") for each in trace.frozen) and _accepts(model, larger):
         yield larger
+
+
+def _for_training(inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
+    """Eight examples or more, where the model takes them: batch statistics over fewer magnify rounding."""
+    batch = inputs.batch()
+    frozen = batch is None or any(each.startswith("batch size") for each in trace.frozen)
+    yield others(inputs, None if frozen else max(8, (batch or 0) + 1))
 
 
 def _larger(tensor: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import time
@@ -61,8 +62,8 @@ def onnx_latency(paths: Mapping[str, Path], images: Tensor, rounds: int = 200) -
 
 
 def environment() -> dict[str, str]:
-    """Return what a timing depends on: processor, threads, Python and the packages."""
+    """Return what a timing depends on: machine, threads, Python and the packages."""
     versions = {package: version(package) for package in _PACKAGES}
-    machine = {"machine": platform.machine(), "system": platform.system()}
+    machine = {"machine": platform.machine(), "system": platform.system(), "cores": str(os.cpu_count())}
     threads = {"threads": str(torch.get_num_threads())}
     return {**machine, **threads, "python": platform.python_version(), **versions}

@@ -9,7 +9,7 @@ from autosubnet.viz.report import Figure, GroupLine, Page
 
 FILES = (
     ("subnet.onnx", "the subnet for ONNX Runtime, checked against PyTorch"),
-    ("subnet/", "its weights as safetensors, and the network as Python source that needs PyTorch alone"),
+    ("subnet/", "its weights as safetensors, and the network as plain Python source"),
     ("supernet.onnx", "the trained supernet, to compare with"),
     ("graph_before.svg", "the operators of the supernet"),
     ("segments.svg", "its segments, with what was removed"),

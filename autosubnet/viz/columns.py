@@ -60,8 +60,9 @@ def _costs(boxes: Sequence[Box]) -> list[float]:
 def _next_cut(depths: Sequence[float], costs: Sequence[float], start: int, height: float) -> int | None:
     """Return where the column that begins at ``start`` ends, ``None`` at the bottom of the graph.
 
-    Of the positions at 0.6 to 1.25 times ``height`` the cheapest is taken, of those the nearest to ``height``; where
-    none is cheap enough, the first behind them that is. The last column has at least 0.4 times ``height``.
+    Of the positions at 0.6 to 1.25 times ``height`` the best is taken, where being off by half the height is as bad
+    as one link more; where none is cheap enough, the first behind them that is. The last column has at least 0.4
+    times ``height``.
     """
     top = depths[start - 1] if start else 0.0
     if depths[-1] - top <= 1.25 * height:
@@ -73,5 +74,5 @@ def _next_cut(depths: Sequence[float], costs: Sequence[float], start: int, heigh
     }
     window = [cut for cut in tall if 0.6 * height <= tall[cut] <= 1.25 * height]
     if window:
-        return min(window, key=lambda cut: (costs[cut], abs(tall[cut] - height)))
+        return min(window, key=lambda cut: costs[cut] + 2 * abs(tall[cut] - height) / height)
     return next((cut for cut in tall if tall[cut] > height), None)

@@ -40,7 +40,7 @@ def lay_out(boxes: Sequence[Box], legend: Legend) -> Picture:
     graph = _digraph(len(columns) + 1)
     with graph.subgraph(name="cluster legend") as first:
         first.attr(peripheries="0")
-        first.node("legend", label=legend.label(), shape="plain")
+        first.node("the legend", label=legend.label(), shape="plain")
     for number, column in enumerate(columns, start=1):
         # A frame of its own, unseen, keeps a column together and in its place: parts are packed in their order.
         with graph.subgraph(name=f"cluster column {number}") as piece:
@@ -82,14 +82,14 @@ def _draw_column(graph: Digraph, number: int, column: Sequence[Box], discs: Mapp
     for link, disc in discs.items():
         if link.source in inside:
             graph.node(f"to {disc}", label=disc, **_DISC)
-            graph.edge(link.source, f"to {disc}", **_line(link, faded=inside[link.source].faded))
+            graph.edge(_id(link.source), f"to {disc}", **_line(link, faded=inside[link.source].faded))
         elif any(link in box.links for box in column):
             graph.node(f"from {disc} {number}", label=disc, **_DISC)
     for box in column:
         for link in box.links:
             source = inside.get(link.source)
-            tail = link.source if source else f"from {discs[link]} {number}"
-            graph.edge(tail, box.name, **_line(link, faded=box.faded or (source is not None and source.faded)))
+            tail = _id(link.source) if source else f"from {discs[link]} {number}"
+            graph.edge(tail, _id(box.name), **_line(link, faded=box.faded or (source is not None and source.faded)))
 
 
 def _line(link: Link, *, faded: bool) -> Mapping[str, str]:
@@ -113,4 +113,9 @@ def _draw_boxes(graph: Digraph, number: int, column: Sequence[Box]) -> None:
 
 def _draw_nodes(graph: Digraph, boxes: Sequence[Box]) -> None:
     for box in boxes:
-        graph.node(box.name, label=box.label, **box.attributes)
+        graph.node(_id(box.name), label=box.label, **box.attributes)
+
+
+def _id(name: str) -> str:
+    """Return the name of a node; a colon would stand for a port."""
+    return name.replace(":", ".")

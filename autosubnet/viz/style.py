@@ -10,7 +10,7 @@ from autosubnet.ops.kind import Kind
 
 FONT = "Helvetica"
 INK = "#1f2933"
-FAINT = "#6b7682"
+FAINT = "#52606d"
 LINE = "#7b8794"
 WHITE = "#ffffff"
 CANVAS = "#f5f7fa"

@@ -1,0 +1,33 @@
+# Everything from Python 3.11, pip and make; nothing outside this folder is changed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+.PHONY: demo test check clean
+
+# Train the OTOv3 DemoSupNet on scikit-learn's digits, remove half of its operators, write demo/: about a minute.
+# One thread is enough for images of 8x8, and does not stall on a busy machine as two would.
+demo: $(VENV)/all.stamp
+	OMP_NUM_THREADS=1 $(BIN)/autosubnet search demo --data digits --out demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras: pip runs again only when pyproject.toml changed.
+$(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	@echo "Installing autosubnet[$*] into $(VENV) (some minutes the first time)"
+	$(PIP) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,97 @@
+"""Write the tables of README.md from the result files, between its markers.
+
+python benchmarks/readme.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def zoo() -> str:
+    models = _read("zoo")["models"]
+    lines = [
+        "| model | vertices | groups | refused | a random third removed: parameters | largest difference / variation |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in models.items():
+        before, after = row["num_params"]
+        lines.append(
+            f"| {name} | {row['vertices']} | {row['groups']} | {row['refused']} | {before / 1e6:.2f} M → "
+            f"{after / 1e6:.2f} M | {row['relative_difference']:.0e} |"
+        )
+    return "\n".join(lines)
+
+
+def fashion() -> str:
+    result = _read("fashion_mnist")
+    settings = result["settings"]
+    lines = [
+        f"DemoSupNet at width {settings['width']}, {settings['images']:,} images of Fashion-MNIST, "
+        f"{settings['epochs']} epochs "
+        f"each, seeds {', '.join(result['seeds'])} (`{result['command']}`, {result['seconds'] / 60:.0f} minutes):",
+        "",
+        "| network | parameters | multiply-adds | accuracy |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for network, numbers in result["summary"].items():
+        accuracy = numbers["accuracy"]
+        lines.append(
+            f"| {network} | {numbers['num_params']['mean']:,.0f} | {numbers['multiply_adds']['mean'] / 1e6:.2f} M | "
+            f"{accuracy['mean']:.2%} ± {accuracy['stdev']:.2%} |"
+        )
+    lines += [
+        "",
+        f"Largest output difference between searched supernet and subnet: {result['largest_difference']:.0e}.",
+    ]
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    result = _read("speed")
+    lines = [
+        f"Speed, one thread, as ratios taken in one run (`{result['command']}`):",
+        "",
+        "| model | eager forward | capture and partition | construct, unverified |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, row in result["stages"].items():
+        forward = row["forward"]
+        lines.append(
+            f"| {name} | {forward:.2f} s | {row['capture_and_partition'] / forward:.1f} forwards | "
+            f"{row['construct'] / forward:.1f} forwards |"
+        )
+    ratios = ", ".join(f"{ratio:.2f} in {phase}" for phase, ratio in result["step_ratios"].items())
+    chain = result["chain"]
+    lines += [
+        "",
+        f"A full training step on ResNet-18 (batch 32 of 64x64) against `torch.optim.SGD(foreach=True)`: {ratios}. "
+        f"Capture and partition of a chain: {chain[0]['microseconds_a_vertex']:.0f} µs a vertex at "
+        f"{chain[0]['vertices']} vertices, "
+        f"{chain[-1]['microseconds_a_vertex']:.0f} µs at {chain[-1]['vertices']:,}.",
+    ]
+    return "\n".join(lines)
+
+
+def filled(text: str) -> str:
+    """Return the README with every table as the result files have it."""
+    for name, make in (("zoo", zoo), ("fashion", fashion), ("speed", speed)):
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}", text, flags=re.DOTALL)
+    return text
+
+
+def _read(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return result
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text("utf-8")), "utf-8")

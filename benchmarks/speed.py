@@ -1,0 +1,142 @@
+"""Claim: capture, partition and construction cost a few forward passes; an H2SPG step costs what SGD's does.
+
+Three tables, each as ratios taken in the same run, since machines are noisy:
+
+* capture and partition, and construction without verification, against eager forward passes (one thread);
+* a full training step on ResNet-18, batch 32 of 64x64, with H2SPG in each of its phases and with
+  ``torch.optim.SGD(foreach=True)``, in interleaved pairs;
+* capture and partition of chains of 100 to 10,000 vertices.
+
+    python benchmarks/speed.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from autosubnet import AutoSubnet
+from autosubnet.training.measure import environment
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+MODELS = ("resnet50", "densenet121", "convnext_tiny")
+SIZES = (100, 300, 1000, 3000, 10000)
+WARMUP = PROJECTION = 8
+
+
+def seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Return the median wall-clock time of a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def stages(name: str, repeats: int) -> dict[str, float]:
+    """Time the stages of one torchvision model on two images of 224x224, against its eager forward."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    images = torch.randn(2, 3, 224, 224)
+
+    @torch.no_grad()
+    def forward() -> torch.Tensor:
+        return model(images)
+
+    forward()
+    oto = AutoSubnet(model, images)
+    oto.random_set_zero_groups(0.3)
+    times = {
+        "forward": seconds(forward, repeats),
+        "capture_and_partition": seconds(lambda: AutoSubnet(model, images), repeats),
+        "construct": seconds(lambda: oto.construct_subnet(verify=False), repeats),
+    }
+    for stage in ("capture_and_partition", "construct"):
+        times[f"{stage}_allowed"] = 3 * times["forward"] + 0.5
+    return {**times, "vertices": len(oto.graph.vertices), "groups": len(oto.groups)}
+
+
+def steps(pairs: int) -> dict[str, float]:
+    """Return the median ratio of a training step with H2SPG to one with SGD, phase by phase."""
+    ratios = {}
+    for phase, skip in (("warm-up", 0), ("projection", WARMUP), ("training", WARMUP + PROJECTION)):
+        torch.manual_seed(0)
+        ours, plain = (torchvision.models.resnet18(num_classes=10) for _ in range(2))
+        images, labels = torch.randn(32, 3, 64, 64), torch.randint(10, (32,))
+        warmup = pairs + 2 if phase == "warm-up" else WARMUP
+        projection = pairs + 2 if phase == "projection" else PROJECTION
+        options = {"momentum": 0.9, "weight_decay": 1e-4}
+        h2spg = AutoSubnet(ours, images[:2]).h2spg(lr=0.01, warmup_steps=warmup, projection_steps=projection, **options)
+        sgd = torch.optim.SGD(plain.parameters(), lr=0.01, foreach=True, **options)
+
+        def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Any, Any]) -> float:
+            start = time.perf_counter()
+            optimizer.zero_grad()
+            cross_entropy(model(batch[0]), batch[1]).backward()
+            optimizer.step()
+            return time.perf_counter() - start
+
+        batch = (images, labels)
+        for _ in range(skip):
+            step(ours, h2spg, batch)
+        for _ in range(2):
+            step(ours, h2spg, batch), step(plain, sgd, batch)
+        measured = []
+        for turn in range(pairs):
+            first, second = ((ours, h2spg), (plain, sgd)) if turn % 2 else ((plain, sgd), (ours, h2spg))
+            one, two = step(*first, batch), step(*second, batch)
+            measured.append(one / two if turn % 2 else two / one)
+        ratios[phase] = statistics.median(measured)
+    return ratios
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.second = nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(self.relu(self.first(x)))
+
+
+def chain(vertices: int) -> dict[str, float]:
+    """Time capture and partition of a chain of residual blocks of four vertices each."""
+    model, x = nn.Sequential(*(Block() for _ in range(vertices // 4))), torch.randn(2, 4)
+    elapsed = seconds(lambda: AutoSubnet(model, x), 3 if vertices <= 1000 else 1)
+    return {"vertices": vertices, "seconds": elapsed, "microseconds_a_vertex": elapsed / vertices * 1e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="timings of each stage (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=31, help="pairs of training steps (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file (default %(default)s)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "environment": environment(),
+        "stages": {name: stages(name, arguments.repeats) for name in MODELS},
+        "step_ratios": steps(arguments.pairs),
+        "chain": [chain(size) for size in SIZES],
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Gradients through the captured graph are those of the model; what it cannot follow is refused, not dropped."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from autosubnet.capture import MODES, Inputs, capture
+from autosubnet.errors import CaptureError
+
+from .capturing import Applied, images
+
+
+class StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def plain(m: Any, x: Tensor) -> Tensor:
+    return m.norm(m.conv(x)).relu()
+
+
+def in_place(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    view = y.flatten(2)
+    y += 1
+    return y * view.sum(-1)[..., None, None]
+
+
+def detached(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    return y * y.detach().sigmoid()
+
+
+def detached_straight_through(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    return y + (y.round() - y).detach()
+
+
+def checkpointed(m: Any, x: Tensor) -> Tensor:
+    return checkpoint(m.conv, x, use_reentrant=False).tanh()
+
+
+def without_gradients_inside(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    with torch.no_grad():
+        scale = m.conv(x).abs().mean()
+    return y / scale
+
+
+def straight_through(m: Any, x: Tensor) -> Tensor:
+    return StraightThrough.apply(m.conv(x)) * 2
+
+
+def reversed_gradient(m: Any, x: Tensor) -> Tensor:
+    return Reversed.apply(m.conv(x)).tanh()
+
+
+def hooked(m: Any, x: Tensor) -> Tensor:
+    y = m.conv(x)
+    if y.requires_grad:
+        y.register_hook(lambda gradient: gradient * 0.1)
+    return y.tanh()
+
+
+def frozen_part(m: Any, x: Tensor) -> Tensor:
+    return m.frozen(m.conv(x))
+
+
+FOLLOWED = [plain, in_place, detached, detached_straight_through, checkpointed, frozen_part]
+FOLLOWED_OR_REFUSED = [without_gradients_inside, straight_through, reversed_gradient, hooked]
+
+
+def make_model(body: Any) -> Applied:
+    torch.manual_seed(0)
+    frozen = nn.Conv2d(4, 4, 1).requires_grad_(False)
+    return Applied(body, norm=nn.BatchNorm2d(4), frozen=frozen)
+
+
+def gradients(module: nn.Module, model: nn.Module, mode: str) -> dict[str, Tensor | None]:
+    """Return the gradients of ``model``'s parameters from a pass through ``module``."""
+    model.train(mode == "train")
+    module.training = mode == "train"
+    model.zero_grad()
+    torch.manual_seed(1)
+    weights = torch.linspace(-1, 1, 36).reshape(6, 6)
+    (module(images(4, seed=3)) * weights).sum().backward()
+    return {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+
+
+def assert_equal_gradients(model: nn.Module) -> None:
+    trace = capture(model, Inputs.of(images()))
+    for mode in MODES:
+        expected, actual = gradients(model, model, mode), gradients(trace.module(mode), model, mode)
+        for name, gradient in expected.items():
+            if gradient is None:
+                assert actual[name] is None, name
+            else:
+                torch.testing.assert_close(actual[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("body", FOLLOWED, ids=lambda body: body.__name__)
+def test_gradients(body: Any) -> None:
+    assert_equal_gradients(make_model(body))
+
+
+@pytest.mark.parametrize("body", FOLLOWED_OR_REFUSED, ids=lambda body: body.__name__)
+def test_gradients_of_the_users_own_are_followed_or_refused(body: Any) -> None:
+    try:
+        assert_equal_gradients(make_model(body))
+    except CaptureError as error:
+        assert __file__ in str(error)  # noqa: PT017  # refused, naming the place

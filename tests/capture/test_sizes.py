@@ -1,0 +1,117 @@
+"""Arithmetic on sizes is recorded; what leaves it is reported with its line."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from autosubnet.capture import Inputs, capture
+from autosubnet.capture.sizes import TracedFloat, TracedInt, plain, sizes_of, traced
+
+from .capturing import Applied, images
+
+ARITHMETIC: dict[str, Callable[[Any], Any]] = {
+    "plus": lambda n: 3 + n + 2,
+    "minus": lambda n: 30 - n - 2,
+    "times": lambda n: 2 * n * 3,
+    "divided": lambda n: n / 2 + 12 / n,
+    "floored": lambda n: n // 4 + 40 // n,
+    "remainder": lambda n: n % 4 + 23 % n,
+    "power": lambda n: n**2 + 2**n,
+    "root": lambda n: n**0.5,
+    "negative": lambda n: -n % 8,
+    "of two": lambda n: (n + 1) * n - n // 2,
+    "product": lambda n: math.prod([n, n, 2]),
+    "sum": lambda n: sum([n, n, 2]),
+}
+# Ways out of the arithmetic: followed or reported, never silently fixed.
+WAYS_OUT: dict[str, Callable[[Tensor], Any]] = {
+    "int": lambda x: int(x.shape[2]),
+    "int of a quotient": lambda x: int(x.shape[2] / 2),
+    "float": lambda x: float(x.shape[2]),
+    "round": lambda x: round(x.shape[2] / 4),
+    "ceil": lambda x: math.ceil(x.shape[2] / 4),
+    "floor": lambda x: math.floor(x.shape[2] * 0.3),
+    "trunc": lambda x: math.trunc(x.shape[2] * 0.3),
+    "sqrt": lambda x: math.sqrt(x.shape[2]),
+    "numel": lambda x: x.numel() // x.shape[0],
+    "product of a shape": lambda x: math.prod(x.shape[1:]),
+    "divmod": lambda x: divmod(x.shape[2], 4)[0],
+    "abs": lambda x: abs(x.shape[2] - 20),
+    "maximum": lambda x: max(x.shape[2], x.shape[3] - 1),
+    "shift": lambda x: x.shape[2] << 1,
+    "bits": lambda x: x.shape[2] & 6,
+    "tensor": lambda x: torch.tensor(x.shape[2]),
+    "tensor of a shape": lambda x: torch.tensor(x.shape[2:]).sum(),
+    "full": lambda x: torch.full((1,), x.shape[2]),
+    "tuple": lambda x: tuple(x.shape)[2],
+    "list": lambda x: list(x.size())[2],
+    "size": lambda x: x.size(-2),
+    "unpacked": lambda x: [*x.shape][2],
+}
+
+
+def captured_and_own(body: Any) -> tuple[Any, Tensor, Tensor]:
+    """Capture at one resolution; return the trace, and both outputs at another."""
+    torch.manual_seed(0)
+    model = Applied(body).eval()
+    trace = capture(model, Inputs.of(images()))
+    x = torch.randn(2, 3, 12, 12)
+    graph = trace.module("eval").eval()
+    with torch.no_grad():
+        return trace, graph(x), model(x)
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_arithmetic_is_recorded(name: str) -> None:
+    trace, actual, expected = captured_and_own(lambda m, x: m.conv(x) * ARITHMETIC[name](x.shape[2]))
+    assert not trace.baked
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", WAYS_OUT)
+def test_what_leaves_it_is_reported(name: str) -> None:
+    trace, actual, expected = captured_and_own(lambda m, x: m.conv(x) * WAYS_OUT[name](x))
+    if not torch.equal(actual, expected):
+        assert any(f"{__file__}:" in each for each in trace.baked), "fixed, and nothing said so"
+
+
+@pytest.mark.parametrize("name", ["ceil", "round", "int of a quotient"])
+def test_a_size_for_resizing_is_followed_or_reported(name: str) -> None:
+    trace, actual, expected = captured_and_own(lambda m, x: F.interpolate(m.conv(x), size=WAYS_OUT[name](x)))
+    if actual.shape != expected.shape:
+        assert any(f"{__file__}:" in each for each in trace.baked), "fixed, and nothing said so"
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+@pytest.mark.parametrize("number", [1, 5, 8])
+def test_the_number_is_right(name: str, number: int) -> None:
+    node = fx.Graph().placeholder("n")
+    value = ARITHMETIC[name](traced(number, lambda: node, pytest.fail))
+    assert value == ARITHMETIC[name](number)
+    assert isinstance(value, (TracedInt, TracedFloat))
+    assert type(plain(value)) is type(ARITHMETIC[name](number))
+
+
+def test_sizes_that_nobody_uses_leave_nothing() -> None:
+    graph = fx.Graph()
+    node = graph.placeholder("x")
+    sizes = sizes_of(torch.empty(2, 3), node, pytest.fail)
+    assert isinstance(sizes, torch.Size)
+    assert sizes == (2, 3)
+    assert len(graph.nodes) == 1
+    assert sizes[1].node.args == (node, 1)
+    assert sizes[1].node is sizes[1].node
+    assert len(graph.nodes) == 2
+
+
+def test_what_is_no_number_is_left_to_others() -> None:
+    node = fx.Graph().placeholder("n")
+    n = traced(3, lambda: node, pytest.fail)
+    assert n * "ab" == "ababab"
+    assert n * [1] == [1, 1, 1]
+    assert torch.equal(torch.ones(2) * n, torch.full((2,), 3.0))

@@ -1,0 +1,186 @@
+"""Inputs and outputs of every structure that a model may have."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autosubnet.capture import Inputs, capture
+from autosubnet.errors import CaptureError, InputError
+
+from .capturing import Applied, check, images, rows
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 3)
+
+
+def test_two_inputs() -> None:
+    class Model(Two):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.a(x) * self.b(y)
+
+    trace = check(Model(), rows(), rows(seed=1))
+    assert [node.name for node in trace.graph.nodes if node.op == "placeholder"] == ["x", "y"]
+
+
+class Optional(Two):
+    def forward(self, x: Tensor, y: Tensor | None = None, scale: float = 2.0, *, flip: bool = False) -> Tensor:
+        out = self.a(x) * scale
+        if y is not None:
+            out = out + self.b(y)
+        return -out if flip else out
+
+
+def test_defaults() -> None:
+    check(Optional(), rows())
+
+
+def test_none_given() -> None:
+    check(Optional(), rows(), None)
+
+
+def test_keywords() -> None:
+    check(Optional(), x=rows(), y=rows(seed=1))
+
+
+def test_positional_and_keywords() -> None:
+    check(Optional(), rows(), y=rows(seed=1), scale=3.0, flip=True)
+
+
+def test_keywords_out_of_order() -> None:
+    check(Optional(), y=rows(seed=1), x=rows())
+
+
+def test_variadic_arguments() -> None:
+    class Model(Two):
+        def forward(self, *tensors: Tensor, **named: Tensor) -> Tensor:
+            return self.a(sum(tensors)) + self.b(named["extra"])
+
+    check(Model(), rows(), rows(seed=1), extra=rows(seed=2))
+
+
+@pytest.mark.parametrize("given", [(rows(), rows(seed=1)), [rows(), rows(seed=1)]], ids=["tuple", "list"])
+def test_an_input_that_is_a_sequence(given: Any) -> None:
+    class Model(Two):
+        def forward(self, both: Any) -> Tensor:
+            return self.a(both[0]) + self.b(both[1])
+
+    check(Model(), given)
+
+
+def test_an_input_that_is_a_dict() -> None:
+    class Model(Two):
+        def forward(self, batch: dict[str, Any]) -> Tensor:
+            return self.a(batch["x"]) + self.b(batch["more"]["y"][0])
+
+    check(Model(), {"x": rows(), "more": {"y": [rows(seed=1)]}})
+
+
+def test_an_input_that_is_a_named_tuple() -> None:
+    class Model(Two):
+        def forward(self, pair: Pair) -> Tensor:
+            first, second = pair
+            return self.a(first) + self.b(second)
+
+    check(Model(), Pair(rows(), rows(seed=1)))
+
+
+def test_integer_and_floating_inputs() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.layer = nn.Embedding(5, 4), nn.Linear(4, 4)
+
+        def forward(self, ids: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+            return (self.table(ids) + self.layer(x)).masked_fill(mask.unsqueeze(-1) == 0, -1)
+
+    check(Model(), torch.randint(5, (3,)), rows(), torch.tensor([1, 0, 1]))
+
+
+def test_an_input_without_dimensions() -> None:
+    class Model(Two):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.a(x) * t
+
+    check(Model(), rows(), torch.tensor(0.5))
+
+
+def test_an_input_that_nobody_reads() -> None:
+    class Model(Two):
+        def forward(self, x: Tensor, unused: Tensor) -> Tensor:
+            return self.a(x)
+
+    check(Model(), rows(), rows(seed=1))
+
+
+def test_inputs_of_different_batch_sizes() -> None:
+    class Model(Two):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.a(x) + self.b(y).mean(0)
+
+    trace = capture(Model(), Inputs.of((rows(3), rows(5))))
+    assert trace.frozen == ("batch size: the inputs share no first dimension",)
+
+
+OUTPUTS: dict[str, Any] = {
+    "tuple": lambda y, z: (y, z),
+    "list": lambda y, z: [y, z],
+    "dict": lambda y, z: {"y": y, "z": z},
+    "named tuple": lambda y, z: Pair(y, z),
+    "nested": lambda y, z: {"a": [y, (z, y)], "b": {"c": z}},
+    "the same twice": lambda y, z: (y, y),
+    "none among them": lambda y, z: (y, None, z),
+    "numbers": lambda y, z: (y, 3, "name", True, 0.5),
+    "a size": lambda y, z: (y, y.shape[0]),
+    "a shape": lambda y, z: (y, *y.shape[1:]),
+    "a view and its base": lambda y, z: (y, y[:, 0]),
+    "chunks": lambda y, z: y.chunk(2, 1),
+    "values and indices": lambda y, z: y.max(1),
+    "a tuple of one": lambda y, z: (y,),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs(name: str) -> None:
+    check(Applied(lambda m, x: OUTPUTS[name](m.conv(x), m.conv(x).relu())), images())
+
+
+def test_the_input_returned_beside() -> None:
+    check(Applied(lambda m, x: (m.conv(x), x)), images())
+
+
+def test_a_weight_returned_beside() -> None:
+    check(Applied(lambda m, x: (m.conv(x), m.conv.weight)), images())
+
+
+@dataclass
+class Result:
+    logits: Tensor
+
+
+def test_an_output_of_another_kind_is_refused() -> None:
+    with pytest.raises(CaptureError, match="returns a Result; let it return tensors, tuples, lists or dicts"):
+        capture(Applied(lambda m, x: Result(m.conv(x))), Inputs.of(images()))
+
+
+def test_inputs_of_another_kind_are_refused() -> None:
+    with pytest.raises(InputError, match="example_inputs is a int; pass a tensor, a tuple"):
+        Inputs.of(3)
+
+
+def test_inputs_know_their_tensors_and_batch() -> None:
+    inputs = Inputs.of((rows(3), {"a": [rows(3), None]}, 4))
+    assert len(inputs.tensors()) == 2
+    assert inputs.batch() == 3
+    assert Inputs.of({"x": rows(3), "t": torch.tensor(1.0)}).batch() == 3
+    assert Inputs.of((rows(3), rows(4))).batch() is None

@@ -1,0 +1,205 @@
+"""Drawing a random plan block by block: what image and token networks have in common.
+
+Every choice goes through one function, ``choose``, which picks from a sequence: hypothesis' ``draw`` (so that
+failures shrink: the first option is the simplest) or ``random.Random(seed).choice``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from plans import Plan, Step
+
+Choose = Callable[[Sequence[Any]], Any]
+Shape = tuple[Any, ...]
+
+WIDTHS = (4, 6, 8)
+# Layers that may be called twice, and those that may hold the same weight.
+SHARED = {"conv", "linear", "batch_norm", "layer_norm", "prelu", "mha", "sdpa", "hand_attention"}
+TIED = {"conv", "linear", "batch_norm", "layer_norm", "group_norm"}
+# Autograd keeps no result of these for the backward pass: they may be changed in place.
+SAFE = {"conv", "conv_transpose", "batch_norm", "linear", "cat", "add", "sub"}
+CHANGES = {"relu_", "relu_in_place", "relu_on_view", "leaky_relu_"}
+
+
+class Drawing(ABC):
+    """A plan under construction.
+
+    Attributes:
+        shapes: of one example of each value; the inputs come first.
+        pool: the values that the next block may read, all of one resolution.
+    """
+
+    channel_dim: ClassVar[int]
+    joints: ClassVar[tuple[str, ...]] = (
+        *("add", "cat", "norm_of_cat", "add", "sub", "mul", "gate", "stack_sum", "stack_mean"),
+        *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul"),
+    )
+
+    def __init__(self, choose: Choose, inputs: tuple[Shape, ...]) -> None:
+        self.choose = choose
+        self.inputs = inputs
+        self.shapes: list[Shape] = list(inputs)
+        self.steps: list[Step] = []
+        self.reads: Counter[int] = Counter()
+        self.pool: list[int] = []
+
+    @abstractmethod
+    def stem(self, value: int, width: int) -> int:
+        """Append one layer that mixes channels, from ``value`` to ``width`` channels."""
+
+    @abstractmethod
+    def path(self, value: int, width: int) -> int:
+        """Append a chain of layers from ``value`` to ``width`` channels at the same resolution."""
+
+    @abstractmethod
+    def skip(self, value: int) -> int:
+        """Append an operation without parameters that keeps the shape."""
+
+    @abstractmethod
+    def norm_of_cat(self, value: int) -> int:
+        """Append a norm, and mostly an activation."""
+
+    @abstractmethod
+    def broadcast(self, value: int, width: int, joint: str) -> int:
+        """Return a value that ``joint`` broadcasts to ``width`` channels at the resolution of ``value``."""
+
+    @abstractmethod
+    def vector(self, value: int) -> int:
+        """Return ``value`` as one vector an example."""
+
+    def width(self, value: int) -> int:
+        """Return the number of channels of ``value``."""
+        return int(self.shapes[value][self.channel_dim])
+
+    def widened(self, value: int, width: int) -> Shape:
+        """Return the shape of ``value`` with ``width`` channels."""
+        shape = list(self.shapes[value])
+        shape[self.channel_dim] = width
+        return tuple(shape)
+
+    def one_in(self, n: int) -> bool:
+        return bool(self.choose([False] * (n - 1) + [True]))
+
+    def pick(self) -> int:
+        return int(self.choose(self.pool[::-1][:4]))
+
+    def put(self, op: str, *inputs: int, shape: Shape | None = None, **options: Any) -> int:
+        """Append a step and return the number of its value; it has the first input's shape by default."""
+        same = [n for n, s in enumerate(self.steps) if (s.op, s.options, s.shares) == (op, options, None)]
+        shares = self.choose(same) if op in SHARED and same and self.one_in(6) else None
+        self.steps.append(Step(op, inputs, options, shares))
+        self.shapes.append(shape or self.shapes[inputs[0]])
+        self.reads.update(inputs)
+        return len(self.shapes) - 1
+
+    def writable(self, value: int) -> bool:
+        """Whether ``value`` may be changed in place."""
+        number = value - len(self.inputs)
+        return number >= 0 and self.steps[number].op in SAFE and not self.reads[value]
+
+    def linear(self, value: int, width: int) -> int:
+        shape = (*self.shapes[value][:-1], width)
+        return self.put("linear", value, shape=shape, in_features=self.shapes[value][-1], out_features=width)
+
+    def activation(self, value: int, names: tuple[str, ...]) -> int:
+        """Append one of ``names``, in place only where that is allowed."""
+        name = self.choose(names)
+        if name in CHANGES and not self.writable(value):
+            name = "leaky_relu" if name == "leaky_relu_" else "relu"
+        if name == "none":
+            return value
+        if name == "relu_in_place":
+            return self.put("relu", value, inplace=True)
+        if name == "prelu":
+            counts = (1, self.width(value)) if self.channel_dim == 0 else (1,)
+            return self.put("prelu", value, num_parameters=self.choose(counts))
+        return self.put(name, value)
+
+    def operand(self, width: int) -> int:
+        """Return a value of ``width``: a path, or something without own parameters where that fits."""
+        fits = [value for value in self.pool if self.width(value) == width]
+        kind = self.choose(("path", "path", "identity", "identity", "skip")) if fits else "path"
+        if kind == "path":
+            return self.path(self.pick(), width)
+        value = self.choose(fits[::-1])
+        return self.skip(value) if kind == "skip" else int(value)
+
+    def block(self) -> None:
+        """Merge paths in one joint and put the result into the pool."""
+        joint = self.choose(self.joints)
+        width = self.width(self.pick()) if self.one_in(2) else self.choose(WIDTHS)
+        layer = self.stem if joint in {"iadd", "add_"} else self.path
+        first = layer(self.pick(), width)
+        if joint in {"cat", "norm_of_cat"}:
+            result = self.cat(first, joint == "norm_of_cat")
+        elif joint == "squeeze_excite":
+            result = self.put(joint, first, width=width, linear=self.choose((False, True)))
+        elif joint == "gate":
+            gate = self.put(self.choose(("sigmoid", "f_sigmoid")), self.path(self.pick(), width))
+            result = self.put("mul", first, gate)
+        elif joint.startswith("broadcast_"):
+            joint = joint.removeprefix("broadcast_")
+            operands = [first, self.broadcast(self.pick(), width, joint)]
+            operands = operands[::-1] if self.one_in(2) else operands
+            result = self.put(joint, *operands, shape=self.shapes[first])
+        else:
+            result = self.merge(joint, first, width)
+        self.pool.append(result)
+
+    def merge(self, joint: str, first: int, width: int) -> int:
+        """Join ``first`` with one or two operands of its shape."""
+        many = joint in {"add", "stack_sum", "stack_mean"} and self.one_in(2)
+        others = [self.operand(width) for _ in range(2 if many else 1)]
+        if joint in {"iadd", "add_"} and not self.writable(first):
+            joint = "add"
+        if joint in {"iadd", "add_"}:
+            if self.one_in(3):
+                self.pool.append(first)  # a later block reads the changed tensor by its old name
+            return self.put(joint, first, *others)
+        operands = [*others, first] if self.one_in(3) else [first, *others]
+        if joint.startswith("stack"):
+            return self.put(joint, *operands, dim=self.choose((0, 1)))
+        return self.put(joint, *operands)
+
+    def cat(self, first: int, norm: bool) -> int:
+        """Concatenate ``first`` with other paths; mostly go on to a normal width."""
+        values = [first, *(self.operand(self.choose(WIDTHS)) for _ in range(self.choose((1, 2))))]
+        values = values[::-1] if self.one_in(2) else values
+        width = sum(self.width(value) for value in values)
+        joined = self.put("cat", *values, shape=self.widened(first, width), dim=self.channel_dim + 1)
+        if norm:
+            return self.path(self.norm_of_cat(joined), self.choose(WIDTHS))
+        return self.path(joined, self.choose(WIDTHS)) if self.one_in(2) else joined
+
+    def finish(self, seed: int) -> Plan:
+        """Read everything that nobody read yet into one head or two, and return the plan."""
+        vectors = [self.vector(value) for value in range(len(self.shapes)) if not self.reads[value]]
+        if len(vectors) > 1 and self.one_in(2):
+            outputs = [self.put("add", *(self.linear(vector, 4) for vector in vectors))]
+        elif len(vectors) > 1:
+            width = sum(self.shapes[vector][0] for vector in vectors)
+            outputs = [self.linear(self.put("cat", *vectors, shape=(width,), dim=1), 4)]
+        else:
+            outputs = [self.linear(vectors[0], 4)]
+        if self.one_in(4):
+            outputs.append(self.linear(self.vector(self.pick()), 3))
+        return Plan(self.inputs, tuple(self.steps), tuple(outputs), self.ties(), self.frozen(), seed)
+
+    def ties(self) -> tuple[tuple[int, int], ...]:
+        """Draw two layers that share one weight, sometimes."""
+        own = [
+            (number, step)
+            for number, step in enumerate(self.steps)
+            if step.op in TIED and step.shares is None and step.options.get("affine") is not False
+        ]
+        pairs = [(m, n) for m, a in own for n, b in own if m < n and (a.op, a.options) == (b.op, b.options)]
+        return (self.choose(pairs),) if pairs and self.one_in(5) else ()
+
+    def frozen(self) -> tuple[int, ...]:
+        """Draw a convolution whose weight is not trainable, though its bias is, sometimes."""
+        convs = [n for n, s in enumerate(self.steps) if s.shares is None and s.options.get("bias")]
+        return (self.choose(convs),) if convs and self.one_in(12) else ()

@@ -1,0 +1,243 @@
+"""The operators that a random plan may use: layers (modules) and functions (everything else).
+
+A few layers are small networks of their own (squeeze-excite, attention), so that the graph under test also
+has nested modules, bare parameters and tensor methods in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SqueezeExcite(nn.Module):
+    """Scale channels by a gate computed from their means, ``[B, C, H, W]``; convolutions or linear layers."""
+
+    def __init__(self, width: int, linear: bool) -> None:
+        super().__init__()
+        self.linear = linear
+        self.reduce = nn.Linear(width, 2) if linear else nn.Conv2d(width, 2, 1)
+        self.expand = nn.Linear(2, width) if linear else nn.Conv2d(2, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3)) if self.linear else F.adaptive_avg_pool2d(x, 1)
+        gate = self.expand(F.silu(self.reduce(mean))).sigmoid()
+        return x * (gate.view(x.size(0), -1, 1, 1) if self.linear else gate)
+
+
+class MultiheadAttention(nn.Module):
+    """``nn.MultiheadAttention`` from ``query`` to ``context``, ``[B, T, D]``."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+
+    def forward(self, query: Tensor, context: Tensor | None = None) -> Tensor:
+        context = query if context is None else context
+        return self.attention(query, context, context, need_weights=False)[0]
+
+
+class SplitHeads(nn.Module):
+    """The projections of an attention layer: separate ones, or a joint one that is chunked."""
+
+    def __init__(self, width: int, heads: int, joint: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width) if joint else None
+        self.q, self.k, self.v = (nn.Identity() if joint else nn.Linear(width, width) for _ in range(3))
+        self.out = nn.Linear(width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = (x, x, x) if self.qkv is None else self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (self.split(f(part)) for f, part in zip((self.q, self.k, self.v), parts, strict=True))
+        return q, k, v
+
+    def join(self, x: Tensor) -> Tensor:
+        return self.out(x.transpose(1, 2).flatten(2))
+
+
+class ScaledDotProduct(SplitHeads):
+    """Attention by ``F.scaled_dot_product_attention``, ``[B, T, D]``."""
+
+    def __init__(self, width: int, heads: int, joint: bool, dropout: float) -> None:
+        super().__init__(width, heads, joint)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        return self.join(F.scaled_dot_product_attention(*self.project(x), dropout_p=dropout))
+
+
+class HandAttention(SplitHeads):
+    """Attention by two products and a softmax, ``[B, T, D]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.project(x)
+        weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1)
+        return self.join(torch.matmul(weights, v))
+
+
+class TokenMixing(nn.Module):
+    """A linear layer over the tokens, ``[B, T, D]`` (as in MLP-Mixer)."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(tokens, tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x.transpose(1, 2)).transpose(1, 2)
+
+
+class TokenConv(nn.Module):
+    """A one-dimensional convolution along the tokens, ``[B, T, D]``."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, 3, padding=1, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.permute(0, 2, 1)).permute(0, 2, 1)
+
+
+class GatedLinear(nn.Module):
+    """SwiGLU: ``out(silu(a) * b)`` with ``a`` and ``b`` the halves of one projection, ``[B, T, D]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, dim=-1)
+        return self.out(F.silu(gate) * value)
+
+
+class Position(nn.Module):
+    """Add a bare parameter, ``[B, T, D]``."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(1, tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.table
+
+
+class LayerScale(nn.Module):
+    """Multiply by a bare parameter along the last dimension."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class ClassToken(nn.Module):
+    """Put a learnt token ahead of the others, ``[B, T, D]`` to ``[B, T + 1, D]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1)
+
+
+class FunctionalDropout(nn.Module):
+    """``F.dropout`` that reads ``self.training``."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+
+LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "conv": nn.Conv2d,
+    "conv_transpose": nn.ConvTranspose2d,
+    "batch_norm": nn.BatchNorm2d,
+    "group_norm": nn.GroupNorm,
+    "layer_norm": nn.LayerNorm,
+    "rms_norm": nn.RMSNorm,
+    "linear": nn.Linear,
+    "embedding": nn.Embedding,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "prelu": nn.PReLU,
+    "glu": nn.GLU,
+    "max_pool": nn.MaxPool2d,
+    "avg_pool": nn.AvgPool2d,
+    "dropout": nn.Dropout,
+    "dropout2d": nn.Dropout2d,
+    "f_dropout": FunctionalDropout,
+    "squeeze_excite": SqueezeExcite,
+    "mha": MultiheadAttention,
+    "sdpa": ScaledDotProduct,
+    "hand_attention": HandAttention,
+    "token_mixing": TokenMixing,
+    "token_conv": TokenConv,
+    "swiglu": GatedLinear,
+    "position": Position,
+    "layer_scale": LayerScale,
+    "class_token": ClassToken,
+}
+
+
+def add_in_place(x: Tensor, y: Tensor) -> Tensor:
+    x += y
+    return x
+
+
+def relu_on_view(x: Tensor) -> Tensor:
+    """Change the first half of the channels through a view of ``x``, and return ``x``."""
+    x[:, : x.shape[1] // 2].relu_()
+    return x
+
+
+def total(*tensors: Tensor) -> Tensor:
+    return functools.reduce(operator.add, tensors)
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "add": total,
+    "add_alpha": lambda x, y: torch.add(x, y, alpha=0.5),
+    "iadd": add_in_place,
+    "add_": lambda x, y: x.add_(y),
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "maximum": torch.maximum,
+    "cat": lambda *tensors, dim: torch.cat(tensors, dim=dim),
+    "stack_sum": lambda *tensors, dim: torch.stack(tensors, dim=dim).sum(dim),
+    "stack_mean": lambda *tensors, dim: torch.stack(tensors, dim=dim).mean(dim=dim),
+    "f_relu": F.relu,
+    "relu_": F.relu_,
+    "leaky_relu_": F.leaky_relu_,
+    "relu_on_view": relu_on_view,
+    "f_sigmoid": torch.sigmoid,
+    "f_glu": F.glu,
+    "upsample": lambda x, like: F.interpolate(x, size=like.shape[-2:], mode="nearest"),
+    "pool_to_pixel": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "flatten": lambda x: torch.flatten(x, 1),
+    "pixel_view": lambda x: x.view(x.size(0), -1, 1, 1),
+    "to_tokens": lambda x: x.flatten(2).transpose(1, 2),
+    "mean_token": lambda x: x.mean(dim=1, keepdim=True),
+    "mean_of_tokens": lambda x: x.mean(1),
+    "first_token": lambda x: x[:, 0],
+}

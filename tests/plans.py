@@ -1,0 +1,211 @@
+"""Plans: small networks written down as lists of steps, so that a failing one can be printed and shrunk.
+
+Values are counted: the inputs come first, then the result of each step. A plan is plain data; ``build`` makes
+the network, with random weights away from zero and calibrated BatchNorm statistics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from plan_operators import FUNCTIONS, LAYERS
+from torch import Tensor, nn
+
+EXAMPLE_BATCH = 3
+VOCABULARY = 11
+RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout"}
+BROADCAST = {"pool_to_pixel", "mean_token", "pixel_view"}
+IN_PLACE = {"iadd", "add_", "relu_", "leaky_relu_", "relu_on_view"}
+
+# How often each construct must occur in 200 random models, at least.
+COVERAGE = {
+    60: "add cat linear conv batch_norm relu reused_branch in_place",
+    20: "add3 mul grouped depthwise dilated conv_transpose no_affine group_norm prelu layer_norm "
+    "sigmoid gelu tied_module several_inputs several_outputs broadcast_pixel norm_after_cat "
+    "batch_norm_after_cat random",
+    10: "sub broadcast_channel stack_sum stack_mean squeeze_excite gated glu f_glu mha sdpa hand_attention "
+    "tied_parameter iadd add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
+    "rms_norm swiglu layer_scale position class_token cross_attention ids",
+    5: "dropout dropout2d f_dropout frozen maximum token_mixing token_conv mean_token upsample leaky_relu_",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Attributes:
+        op: its name in ``LAYERS`` or ``FUNCTIONS``.
+        inputs: numbers of the values that it reads.
+        options: arguments of the layer or of the function.
+        shares: number of the earlier step whose module it calls again.
+    """
+
+    op: str
+    inputs: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    shares: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network as data.
+
+    Attributes:
+        inputs: shape of one example of each input; ``("ids", T)`` for ``T`` token numbers.
+        steps: the operations, in order.
+        outputs: numbers of the values that are returned.
+        ties: pairs of steps whose modules hold the same ``weight``.
+        frozen: steps whose first parameter is not trainable.
+        seed: of the weights.
+    """
+
+    inputs: tuple[tuple[Any, ...], ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+    ties: tuple[tuple[int, int], ...] = ()
+    frozen: tuple[int, ...] = ()
+    seed: int = 0
+
+    def __str__(self) -> str:
+        lines = [f"v{i} = input{shape}" for i, shape in enumerate(self.inputs)]
+        for number, step in enumerate(self.steps):
+            reads = ", ".join(f"v{i}" for i in step.inputs)
+            options = ", ".join(f"{key}={value}" for key, value in step.options.items())
+            shared = "" if step.shares is None else f"  # the module of step {step.shares}"
+            value = len(self.inputs) + number
+            lines.append(f"v{value} = {step.op}({reads}; {options})  # step {number}{shared}")
+        lines.append(f"return {', '.join(f'v{i}' for i in self.outputs)}")
+        return "\n".join([*lines, f"ties={self.ties} frozen={self.frozen} seed={self.seed}"])
+
+    def random_inputs(self, batch: int, seed: int) -> tuple[Tensor, ...]:
+        """Return random inputs in float64, token numbers in int64."""
+        generator = torch.Generator().manual_seed(seed)
+        return tuple(
+            torch.randint(VOCABULARY, (batch, shape[1]), generator=generator)
+            if shape[0] == "ids"
+            else torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
+            for shape in self.inputs
+        )
+
+
+class PlannedModel(nn.Module):
+    """The network of a plan; its modules are named ``<op><step>``."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        for number, step in enumerate(plan.steps):
+            if step.op in LAYERS and step.shares is None:
+                self.add_module(f"{step.op}{number}", LAYERS[step.op](**step.options))
+        for first, second in plan.ties:
+            self.module_of(second).weight = self.module_of(first).weight
+        for number in plan.frozen:
+            next(self.module_of(number).parameters()).requires_grad_(False)
+
+    def module_of(self, number: int) -> nn.Module:
+        """Return the module that a step calls."""
+        shares = self.plan.steps[number].shares
+        home = number if shares is None else shares
+        return self.get_submodule(f"{self.plan.steps[home].op}{home}")
+
+    def forward(self, *inputs: Tensor) -> Any:
+        values = list(inputs)
+        for number, step in enumerate(self.plan.steps):
+            arguments = [values[i] for i in step.inputs]
+            if step.op in LAYERS:
+                values.append(self.module_of(number)(*arguments))
+            else:
+                values.append(FUNCTIONS[step.op](*arguments, **step.options))
+        outputs = tuple(values[i] for i in self.plan.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+def build(plan: Plan) -> tuple[PlannedModel, tuple[Tensor, ...]]:
+    """Return the network of ``plan`` in float64 and eval mode, and example inputs for it."""
+    model = PlannedModel(plan).double()
+    randomise(model, plan.seed)
+    calibrate(model, plan)
+    return model.eval(), plan.random_inputs(EXAMPLE_BATCH, plan.seed)
+
+
+def randomise(model: nn.Module, seed: int) -> None:
+    """Give every parameter random entries: matrices keep the scale, vectors stay away from zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        scale = parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.3
+        away = 0.0 if parameter.dim() > 1 else 0.5
+        parameter.data = noise * scale + away * noise.sign()
+
+
+def calibrate(model: nn.Module, plan: Plan) -> None:
+    """Average the BatchNorm statistics over a few batches in train mode."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
+    model.train()
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(plan.seed)
+        for batch in range(3):
+            model(*plan.random_inputs(4, 1000 + batch))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def is_random(plan: Plan) -> bool:
+    """Whether the network draws random numbers in train mode."""
+    return any(step.op in RANDOM_LAYERS or step.options.get("dropout") for step in plan.steps)
+
+
+def reuses_statistics(plan: Plan) -> bool:
+    """Whether a BatchNorm is called twice."""
+    return any(step.op == "batch_norm" and step.shares is not None for step in plan.steps)
+
+
+def constructs(plan: Plan) -> set[str]:
+    """Name the constructs that occur in ``plan``; the tests count them over many plans."""
+    found = {step.op for step in plan.steps} | {name for step in plan.steps for name in variants(plan, step)}
+    readers = Counter(value for step in plan.steps for value in set(step.inputs))
+    joints = Counter(value for step in plan.steps if len(step.inputs) > 1 for value in set(step.inputs))
+    flags = {
+        "tied_parameter": plan.ties,
+        "tied_module": any(step.shares is not None for step in plan.steps),
+        "frozen": plan.frozen,
+        "several_inputs": len(plan.inputs) > 1,
+        "several_outputs": len(plan.outputs) > 1,
+        "ids": any(shape[0] == "ids" for shape in plan.inputs),
+        "reused_branch": any(count > 1 for count in readers.values()),
+        "branch_of_several_joints": any(count > 1 for count in joints.values()),
+        "in_place": found & {*IN_PLACE, "relu_in_place"},
+        "random": is_random(plan),
+    }
+    return found | {name for name, flag in flags.items() if flag}
+
+
+def variants(plan: Plan, step: Step) -> set[str]:
+    """Name what is special about one step."""
+    options = step.options
+    sources = [plan.steps[i - len(plan.inputs)] for i in step.inputs if i >= len(plan.inputs)]
+    writers = {source.op for source in sources}
+    narrow = any(1 in (s.options.get("out_channels"), s.options.get("out_features")) for s in sources)
+    groups = options.get("groups", 1)
+    flags = {
+        "add3": step.op == "add" and len(step.inputs) == 3,
+        "broadcast_pixel": step.op in {"add", "mul"} and writers & BROADCAST,
+        "broadcast_channel": step.op in {"add", "mul"} and narrow,
+        "gated": step.op == "mul" and writers & {"sigmoid", "f_sigmoid"},
+        "norm_after_cat": step.op.endswith("_norm") and "cat" in writers,
+        "batch_norm_after_cat": step.op == "batch_norm" and "cat" in writers,
+        "depthwise": step.op == "conv" and 1 < groups == options["in_channels"],
+        "grouped": step.op == "conv" and 1 < groups < options["in_channels"],
+        "dilated": options.get("dilation", 1) > 1,
+        "no_affine": options.get("affine") is False,
+        "relu_in_place": step.op == "relu" and options.get("inplace"),
+        "cross_attention": step.op == "mha" and len(step.inputs) == 2,
+    }
+    return {name for name, flag in flags.items() if flag}

@@ -1,0 +1,74 @@
+"""Running networks on random inputs, and reading what comes out: shared by all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Inputs = Sequence[Any]
+Kept = Mapping[str, Mapping[int, Sequence[int]]]
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """Return the tensors of a nested output, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for part in value.values() for tensor in tensors(part)]
+    if isinstance(value, list | tuple):
+        return [tensor for part in value for tensor in tensors(part)]
+    return []
+
+
+def redraw(example_inputs: Inputs, batch: int, seed: int, larger: int = 0) -> tuple[Any, ...]:
+    """Return random inputs like the examples, ``batch`` of them; integers are drawn from the examples'.
+
+    Images ``[B, C, H, W]`` get ``larger`` more rows and columns, sequences ``[B, T, D]`` and token numbers
+    ``[B, T]`` so many more tokens.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def one(example: Any) -> Any:
+        if not isinstance(example, Tensor):
+            return example
+        sides = {4: (2, 3), 3: (1,), 2: () if example.is_floating_point() else (1,)}.get(example.dim(), ())
+        shape = [size + larger * (dim in sides) for dim, size in enumerate(example.shape)]
+        shape[0] = batch
+        if example.is_floating_point():
+            return torch.randn(shape, generator=generator, dtype=torch.float64).to(example.dtype)
+        picks = torch.randint(example.numel(), shape, generator=generator)
+        return example.flatten()[picks]
+
+    return tuple(one(example) for example in example_inputs)
+
+
+def run(module: nn.Module, inputs: Inputs, *, train: bool, seed: int = 0) -> list[Tensor]:
+    """Return the outputs of ``module`` from the random state ``seed``; buffers change in train mode."""
+    module.train(train)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return tensors(module(*inputs))
+
+
+def variation(output: Tensor) -> float:
+    """Return how much an output varies over the batch: the largest range of any of its entries."""
+    return float((output.amax(0) - output.amin(0)).max())
+
+
+def largest(difference: Tensor) -> float:
+    return float(difference.detach().abs().max()) if difference.numel() else 0.0
+
+
+def survivors(tensor: Tensor, name: str, kept: Kept) -> Tensor:
+    """Return the entries of ``tensor`` that the subnet still has."""
+    for dim, indices in kept.get(name, {}).items():
+        tensor = tensor.index_select(dim, torch.as_tensor(tuple(indices), dtype=torch.long))
+    return tensor
+
+
+def parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters by all their names: a tied one has several."""
+    return dict(module.named_parameters(remove_duplicate=False))

@@ -1,0 +1,245 @@
+"""Random networks: convolutional and token models, as plans drawn by hypothesis or by a seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from drawing import Choose, Drawing, Shape
+from hypothesis import strategies as st
+from plans import Plan, PlannedModel, build
+from torch import Tensor
+
+
+class Images(Drawing):
+    """A convolutional network; values are ``(C, H, W)``."""
+
+    channel_dim = 0
+    joints = (*Drawing.joints, "norm_of_cat", "squeeze_excite")
+    stems = ("conv3", "conv1", "grouped", "depthwise", "dilated", "transposed", "upsampled", "glu")
+    norms = ("batch_norm", "none", "batch_norm", "group_norm", "plain_batch_norm")
+    activations = (
+        *("relu", "none", "leaky_relu", "relu_", "relu_in_place", "prelu", "gelu", "silu", "hardswish"),
+        *("tanh", "relu_on_view", "sigmoid"),
+    )
+
+    def conv(self, value: int, width: int, kernel: int, stride: int = 1, **options: Any) -> int:
+        channels, *sides = self.shapes[value]
+        options |= {"padding": options.get("dilation", 1) * (kernel // 2), "bias": self.choose((True, False))}
+        options |= {"in_channels": channels, "out_channels": width, "kernel_size": kernel, "stride": stride}
+        return self.put("conv", value, shape=(width, *(-(-side // stride) for side in sides)), **options)
+
+    def stem(self, value: int, width: int) -> int:
+        """Append one of the kinds of convolutions, to ``width`` channels at the same resolution."""
+        kind = self.choose(self.stems)
+        channels, height, _ = self.shapes[value]
+        shape = self.widened(value, width)
+        if kind == "grouped":
+            return self.conv(value, width, 3, groups=2)
+        if kind == "depthwise":
+            return self.conv(self.conv(value, channels, 3, groups=channels), width, 1)
+        if kind == "dilated":
+            return self.conv(value, width, 3, dilation=2)
+        if kind == "glu":
+            return self.put(self.choose(("glu", "f_glu")), self.conv(value, 2 * width, 1), shape=shape, dim=1)
+        if kind == "transposed" and height % 2 == 0:
+            small = self.conv(value, 4, 3, stride=2)
+            options = {"in_channels": 4, "out_channels": width, "kernel_size": 2, "stride": 2}
+            return self.put("conv_transpose", small, shape=shape, **options, groups=self.choose((1, 2)))
+        if kind == "upsampled":
+            return self.put("upsample", self.conv(value, width, 3, stride=2), value, shape=shape)
+        return self.conv(value, width, 1 if kind == "conv1" else 3)
+
+    def norm(self, value: int, kinds: tuple[str, ...]) -> int:
+        kind = self.choose(kinds)
+        if kind == "none":
+            return value
+        if kind == "group_norm":
+            return self.put(kind, value, num_groups=self.choose((1, 2)), num_channels=self.width(value))
+        return self.put("batch_norm", value, num_features=self.width(value), affine=kind == "batch_norm")
+
+    def path(self, value: int, width: int) -> int:
+        for _ in range(self.choose((1, 1, 2))):
+            if self.one_in(4):
+                value = self.stem(self.activation(self.norm(value, self.norms), self.activations), width)
+            else:
+                value = self.activation(self.norm(self.stem(value, width), self.norms), self.activations)
+        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout"))
+        return value if kind == "none" else self.put(kind, value, p=0.25)
+
+    def skip(self, value: int) -> int:
+        return self.put(self.choose(("max_pool", "avg_pool")), value, kernel_size=3, stride=1, padding=1)
+
+    def norm_of_cat(self, value: int) -> int:
+        value = self.norm(value, ("batch_norm", "batch_norm", "batch_norm", "plain_batch_norm", "group_norm"))
+        return self.activation(value, ("relu", "relu", "relu_in_place", "gelu", "prelu", "none", "tanh"))
+
+    def broadcast(self, value: int, width: int, joint: str) -> int:
+        if self.one_in(2):
+            return self.conv(value, 1, 1)
+        return self.put("pool_to_pixel", self.path(value, width), shape=(width, 1, 1))
+
+    def condition(self, value: int) -> None:
+        """Scale or shift the newest value by a vector."""
+        width = self.width(self.pool[-1])
+        small = self.put("pixel_view", self.linear(value, width), shape=(width, 1, 1))
+        self.pool.append(self.put(self.choose(("add", "mul")), self.pool[-1], small))
+
+    def vector(self, value: int) -> int:
+        channels, *sides = self.shapes[value]
+        if self.one_in(4):
+            sides = [side // 3 for side in sides]
+            value = self.put("max_pool", value, shape=(channels, *sides), kernel_size=3)
+        else:
+            sides = [1, 1]
+            value = self.put("pool_to_pixel", value, shape=(channels, *sides))
+        return self.put("flatten", value, shape=(channels * sides[0] * sides[1],))
+
+    def halve(self) -> None:
+        """Go to half the resolution; the next blocks read the smaller values only."""
+        value, smaller = self.pick(), []
+        for _ in range(self.choose((1, 2))):
+            channels, height, breadth = self.shapes[value]
+            if self.one_in(2):
+                half = (channels, height // 2, breadth // 2)
+                smaller.append(self.put("max_pool", value, shape=half, kernel_size=2))
+            else:
+                small = self.conv(value, self.choose((4, 8)), 3, stride=2)
+                smaller.append(self.norm(small, ("batch_norm", "none")))
+        self.pool = smaller
+
+
+class Tokens(Drawing):
+    """A transformer-like network; values are ``(T, D)``."""
+
+    channel_dim = 1
+    stems = ("linear", "mha", "sdpa", "hand_attention", "mlp", "swiglu", "glu", "token_mixing", "token_conv")
+    norms = ("none", "layer_norm", "layer_norm", "rms_norm")
+    # No ReLU: a few tokens of four channels are often negative throughout, and the network ignores its input.
+    activations = ("none", "gelu", "leaky_relu", "silu", "leaky_relu_", "prelu", "tanh", "sigmoid")
+    context: int | None = None
+
+    def attend(self, kind: str, value: int) -> int:
+        width = self.width(value)
+        options: dict[str, Any] = {"width": width, "heads": 2}
+        if kind != "mha":
+            options["joint"] = self.choose((False, True))
+        if kind != "hand_attention":
+            options["dropout"] = self.choose((0.0,) * 11 + (0.25,))
+        if kind == "mha" and self.context is not None and self.width(self.context) == width and self.one_in(2):
+            return self.put(kind, value, self.context, **options)
+        return self.put(kind, value, **options)
+
+    def stem(self, value: int, width: int) -> int:
+        """Append one of the kinds of token layers, to ``width``."""
+        kind = self.choose(self.stems)
+        tokens, own = self.shapes[value]
+        if kind in {"mha", "sdpa", "hand_attention"}:
+            value = self.attend(kind, value)
+        elif kind == "mlp":
+            return self.linear(self.activation(self.linear(value, 8), ("gelu", "leaky_relu", "silu")), width)
+        elif kind == "swiglu":
+            value = self.put(kind, value, width=own)
+        elif kind == "glu":
+            shape = (tokens, width)
+            return self.put(self.choose(("glu", "f_glu")), self.linear(value, 2 * width), shape=shape, dim=-1)
+        elif kind == "token_mixing":
+            value = self.put(kind, value, tokens=tokens)
+        elif kind == "token_conv":
+            value = self.put(kind, value, width=own, groups=self.choose((1, 2)))
+        return value if self.width(value) == width and kind != "linear" else self.linear(value, width)
+
+    def norm(self, value: int, kinds: tuple[str, ...]) -> int:
+        kind = self.choose(kinds)
+        return value if kind == "none" else self.put(kind, value, normalized_shape=self.width(value))
+
+    def path(self, value: int, width: int) -> int:
+        value = self.stem(self.norm(value, self.norms), width)
+        if self.one_in(3):
+            value = self.norm(value, self.norms)
+        value = self.activation(value, self.activations) if self.one_in(2) else value
+        if self.one_in(5):
+            value = self.put("layer_scale", value, width=width)
+        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout"))
+        return value if kind == "none" else self.put(kind, value, p=0.25)
+
+    def skip(self, value: int) -> int:
+        return self.put("tanh", value)
+
+    def norm_of_cat(self, value: int) -> int:
+        return self.norm(value, ("layer_norm", "rms_norm"))
+
+    def broadcast(self, value: int, width: int, joint: str) -> int:
+        # Added to zero, one column is the same in all channels, which LayerNorm makes constant: a dead network.
+        if joint == "mul" and self.one_in(2):
+            return self.linear(value, 1)
+        return self.put("mean_token", self.path(value, width), shape=(1, width))
+
+    def vector(self, value: int) -> int:
+        pool = self.choose(("mean_of_tokens", "first_token", "mean_of_tokens"))
+        return self.put(pool, value, shape=(self.width(value),))
+
+
+def draw_images(choose: Choose) -> Images:
+    """Draw a convolutional network: an image comes in, sometimes also a vector or a second image."""
+    side = choose((8, 10))
+    extra: tuple[Shape, ...] = choose(((), (), (), ((5,),), ((3, side, side),)))
+    net = Images(choose, ((3, side, side), *extra))
+    net.pool = [net.norm(net.conv(0, choose((4, 6, 8)), 3), net.norms)]
+    if len(extra) == 1 and len(extra[0]) == 3:
+        net.pool.append(net.conv(1, 4, 3))
+    blocks = choose((1, 2, 3, 4))
+    for number in range(blocks):
+        if number == 2 and choose((False, True)):
+            net.halve()
+        net.block()
+        if number == 0 and extra and len(extra[0]) == 1:
+            net.condition(1)
+    return net
+
+
+def draw_tokens(choose: Choose) -> Tokens:
+    """Draw a token network on numbers, vectors or patches, sometimes with a second sequence to look at."""
+    kind = choose(("vectors", "ids", "patches"))
+    width = choose((4, 8))
+    tokens = choose((4, 5))
+    extra: tuple[Shape, ...] = choose(((), (), ((3, width),)))
+    first = {"vectors": (tokens, 6), "ids": ("ids", tokens), "patches": (3, 8, 8)}[kind]
+    net = Tokens(choose, (first, *extra))
+    if kind == "ids":
+        value = net.put("embedding", 0, shape=(tokens, width), num_embeddings=11, embedding_dim=width)
+    elif kind == "patches":
+        options = {"in_channels": 3, "out_channels": width, "kernel_size": 4, "stride": 4}
+        value = net.put("to_tokens", net.put("conv", 0, shape=(width, 2, 2), **options), shape=(4, width))
+    else:
+        value = net.linear(0, width)
+    if choose((False, True)):
+        value = net.put("position", value, tokens=net.shapes[value][0], width=width)
+    if choose((False, True)):
+        value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
+        # Only attention tells that token anything of the input.
+        value = net.put("add", value, net.attend("mha", value))
+    if extra:
+        net.context = net.linear(1, width)
+        value = net.put("add", value, net.put("mha", value, net.context, width=width, heads=2, dropout=0.0))
+    net.pool = [value]
+    for _ in range(choose((1, 2, 3, 4))):
+        net.block()
+    return net
+
+
+def draw_plan(choose: Choose) -> Plan:
+    """Draw a network by ``choose``, which picks one of a sequence."""
+    net = choose((draw_images, draw_images, draw_tokens))(choose)
+    return net.finish(seed=choose(range(1000)))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Strategy of plans; shrinks to few, plain blocks."""
+    return draw_plan(lambda options: draw(st.sampled_from(options)))
+
+
+def random_model(seed: int) -> tuple[PlannedModel, tuple[Tensor, ...]]:
+    """Return the network of a seed in float64 and eval mode, and example inputs for it."""
+    return build(draw_plan(random.Random(seed).choice))

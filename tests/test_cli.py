@@ -1,0 +1,137 @@
+"""The command line, from the arguments to the files and the words on the screen."""
+
+import json
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from autosubnet import cli
+from autosubnet.export import load as load_subnet
+from autosubnet.training.data import load
+from autosubnet.training.results import tell_difference
+
+TINY = ["--width", "0.125", "--epochs", "2", "--batch-size", "128"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the screen of one small search."""
+    out = tmp_path_factory.mktemp("search") / "demo"
+    arguments = ["search", "demo", "--data", "digits", "--out", str(out), *TINY]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["/somewhere/autosubnet", *arguments])
+        patch.setenv("COLUMNS", "120")
+        result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_search_writes_every_file_that_it_promises(searched: tuple[Path, str]) -> None:
+    out, _ = searched
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    promised = {"subnet.onnx", "supernet.onnx", "result.json", "report.html"}
+    pictures = {"graph_before.svg", "segments.svg", "graph_after.svg"}
+    assert promised | pictures <= files
+    assert any(name.startswith("subnet/") and name.endswith(".safetensors") for name in files)
+    assert any(name.startswith("subnet/") and name.endswith(".py") for name in files)
+    for name in pictures:
+        assert "<svg" in (out / name).read_text("utf-8")
+
+
+def test_search_prints_the_comparison(searched: tuple[Path, str]) -> None:
+    out, screen = searched
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    for label in ("parameters", "multiply-adds", "accuracy", "ONNX Runtime latency", "groups removed"):
+        assert label in screen
+    assert f"{result['supernet']['num_params']:,}" in screen
+    assert f"{result['subnet']['num_params']:,}" in screen
+    assert "3 of 6" in screen
+    assert tell_difference(result["max_difference"]) in screen
+    assert str(out) in screen.replace("\n", "")
+
+
+def test_result_records_what_was_measured_and_how(searched: tuple[Path, str]) -> None:
+    out, _ = searched
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    assert result["num_groups"] == 6
+    assert len(result["removed"]) == 3
+    assert result["subnet"]["num_params"] < 0.9 * result["supernet"]["num_params"]
+    assert result["subnet"]["multiply_adds"] < 0.9 * result["supernet"]["multiply_adds"]
+    assert result["subnet"]["accuracy"] == result["supernet"]["accuracy"]
+    assert result["relative_difference"] <= 1e-9
+    assert result["dtype"] == "float64"
+    assert result["command"].startswith("autosubnet search demo --data digits")
+    assert result["settings"]["width"] == 0.125
+    assert result["environment"]["torch"]
+
+
+def test_saved_subnet_and_onnx_compute_the_same(searched: tuple[Path, str]) -> None:
+    out, _ = searched
+    images = load("digits").test.tensors[0][:5]
+    subnet = load_subnet(out / "subnet").eval()
+    session = onnxruntime.InferenceSession(out / "subnet.onnx", providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.no_grad():
+        assert torch.allclose(subnet(images), torch.from_numpy(answer), atol=1e-4)
+
+
+def test_report_is_one_page_that_needs_no_network(searched: tuple[Path, str]) -> None:
+    out, _ = searched
+    page = (out / "report.html").read_text("utf-8")
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    assert page.count("<svg") == 3
+    assert not any(word in page for word in ("<script", "<link", "@import", 'src="http'))
+    for text in (*result["removed"], tell_difference(result["max_difference"]), result["command"], "subnet.onnx"):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "dmo"], "did you mean demo?"),
+        (["search", "demo", "--data", "mnist"], "there are digits and fashion-mnist"),
+        (["search", "demo", "--batch-size", "5000"], "between 1 and the 1437 images"),
+        (["search", "demo", "--epochs", "0"], "at least one epoch"),
+        (["search", "demo", "--width", "-1"], "width above 0"),
+        (["search", "demo", "--sparsity", "1.5"], "1.5"),
+        (["search", "timm:resnet10t", "--width", "0.5"], "leave that argument out"),
+        (["inspect", "torchvision:resnt18"], "did you mean torchvision:resnet18"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_exit_code(arguments: list[str], message: str, tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path / "out")] if arguments[0] == "search" else []
+    result = CliRunner().invoke(cli.app, [*arguments, *out])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_output_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = CliRunner().invoke(cli.app, ["search", "demo", "--out", str(tmp_path / "file")])
+    assert result.exit_code == 1
+    assert "cannot be made a folder" in result.stderr
+
+
+def test_inspect_shows_vertices_segments_and_groups() -> None:
+    result = CliRunner().invoke(cli.app, ["inspect", "demo"])
+    assert result.exit_code == 0, result.output
+    assert "parameters  806,538" in result.output
+    assert "3 joint" in result.output
+    assert all(f"conv{number}" in result.output for number in (2, 3, 4, 5, 7, 8))
+
+
+def test_inspect_says_plainly_that_nothing_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chain(_: str) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+
+    monkeypatch.setattr("autosubnet.supernets.create", chain)
+    result = CliRunner().invoke(cli.app, ["inspect", "demo"])
+    assert result.exit_code == 0, result.output
+    assert "No removable groups" in result.output

@@ -1,0 +1,187 @@
+"""The promises of every construction, on 200 random networks."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import promises
+import pytest
+import removal
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from narrowing import stuck_parameters
+from oracles import ahead_of_joints, check_zero_claims, paper_candidates
+from plans import COVERAGE, Plan, PlannedModel, build, constructs, is_random, reuses_statistics
+from probes import redraw, run
+from random_models import plans
+from torch import Tensor, fx
+
+import autosubnet
+from autosubnet.capture import capture
+from autosubnet.capture.inputs import Inputs
+from autosubnet.graph.groups import Group
+from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation, values_of
+from autosubnet.ops.masks import Mask
+
+MODELS = 200
+PROPERTY = settings(
+    max_examples=MODELS * 8 // 5,  # hypothesis repeats itself; what passed is not run again
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+
+
+def test_promises_hold_on_random_models() -> None:
+    tally: Counter[str] = Counter()
+    passed: set[str] = set()
+    found: set[str] = set()
+
+    @PROPERTY
+    @given(plan=plans(), sparsity=st.sampled_from((0.5, 0.34, 0.75, 1.0)), seed=st.integers(0, 9))
+    def check(plan: Plan, sparsity: float, seed: int) -> None:
+        if str(plan) in passed:
+            return
+        model, inputs = build(plan)
+        before = copy.deepcopy(model)
+        oto = autosubnet.AutoSubnet(model, inputs)
+        check_untouched(model, before)
+        check_partition(oto)
+        chosen = oto.random_set_zero_groups(target_group_sparsity=sparsity, seed=seed)
+        removal.zeroed(model, chosen)
+        check_choice(oto, before, inputs, chosen, int(sparsity * len(oto.groups)))
+        check_soundness(oto, model, inputs, chosen)
+        zeroed = copy.deepcopy(model)
+        subnet = oto.construct_subnet()
+        check_untouched(model, zeroed)
+        check_promises(plan, model, subnet, inputs, chosen)
+        check_carried(oto, subnet, inputs, seed)
+        tally.update(removed=bool(chosen), groups=len(oto.groups), chosen=len(chosen))
+        passed.add(str(plan))
+        found.update(constructs(plan))
+
+    check()
+    assert len(passed) >= MODELS, f"only {len(passed)} different models"
+    missing = {name for names in COVERAGE.values() for name in names.split()} - found
+    assert not missing, f"in no model: {missing}"
+    assert tally["removed"] >= 0.7 * len(passed), tally
+    assert tally["groups"] >= 2 * len(passed), tally
+
+
+def check_untouched(model: PlannedModel, before: PlannedModel) -> None:
+    """Nothing of the user's model changed: not its values, its mode, its gradients nor what is trainable."""
+    state = before.state_dict()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, state[name])]
+    assert not changed, f"the model's {changed} changed"
+    assert not model.training, "the model's mode changed"
+    for (name, p), q in zip(model.named_parameters(), before.parameters(), strict=True):
+        assert p.requires_grad == q.requires_grad, f"{name}: requires_grad changed"
+        assert p.grad is None, f"{name} got a gradient"
+
+
+def check_partition(oto: autosubnet.AutoSubnet) -> None:
+    """Groups are the paper's candidates less the refusals; what has no variables may be refused besides."""
+    graph = oto.graph.to_networkx()
+    variables = {vertex.name: vertex.variables for vertex in oto.graph.vertices}
+    end = {segment.name: segment.vertices[-1] for segment in oto.graph.segments}
+    refused = [end[refusal.segment] for refusal in oto.refused if oto.graph.segment[refusal.segment].variables]
+    found = sorted([*(end[group.segment] for group in oto.groups), *refused])
+    expected = sorted(segment[-1] for segment in paper_candidates(graph, variables))
+    assert found == expected, f"candidates end in {expected}; groups and refusals end in {found}"
+    others = {end[refusal.segment] for refusal in oto.refused} - set(refused)
+    assert others <= {segment[-1] for segment in ahead_of_joints(graph)}, f"refused, but no candidates: {others}"
+    assert all(refusal.reason for refusal in oto.refused)
+    trainable = {name for name, p in oto.model.named_parameters() if p.requires_grad}
+    grouped = {part.name for group in oto.groups for part in group.slices}
+    assert grouped | set(oto.complement) == trainable
+
+
+def check_choice(
+    oto: autosubnet.AutoSubnet,
+    before: PlannedModel,
+    inputs: tuple[Tensor, ...],
+    chosen: Sequence[Group],
+    count: int,
+) -> None:
+    """The chosen groups are valid together; where fewer were taken than asked for, no other could have been.
+
+    And the partition depends on the graph alone: with the zeros in place it is the same.
+    """
+    removal.stays_valid(before, oto.model, inputs)
+    assert oto.is_valid(chosen)
+    assert autosubnet.AutoSubnet(oto.model, inputs).groups == oto.groups
+    assert len(chosen) <= count
+    for group in oto.groups if len(chosen) < count else ():
+        if group not in chosen:
+            more = copy.deepcopy(oto.model)
+            removal.set_zero(more, [group])
+            with pytest.raises(AssertionError, match="no longer depend"):
+                removal.stays_valid(before, more, inputs)
+
+
+def masks_of(model: PlannedModel, chosen: Sequence[Group]) -> dict[str, Mask]:
+    """Return the zero masks of the parameters that ``chosen`` holds, whatever their values."""
+    masks = {name: np.zeros(parameter.shape, dtype=bool) for name, parameter in model.named_parameters()}
+    for part in (part for group in chosen for part in group.slices):
+        if part.dim is None or part.indices is None:
+            masks[part.name][...] = True
+        else:
+            masks[part.name].swapaxes(0, part.dim)[list(part.indices)] = True
+    return masks
+
+
+def check_soundness(
+    oto: autosubnet.AutoSubnet, model: PlannedModel, inputs: tuple[Tensor, ...], chosen: Sequence[Group]
+) -> None:
+    """Claimed zeros are zero, from the values as from the groups; each chosen group's segment gives zero."""
+    trace = capture(model, Inputs.of(inputs))
+    view = GraphView(trace)
+    propagations = [Propagation(view, masks) for masks in (values_of(view), masks_of(model, chosen))]
+    claims = [{n.name: m for n, m in p.masks.items() if isinstance(m, np.ndarray)} for p in propagations]
+    for train in (False, True):
+        module = trace.module("train" if train else "eval")
+        for each in claims:
+            check_zero_claims(module, each, inputs, train)
+    for group in chosen:
+        last = oto.graph.segment[group.segment].vertices[-1]
+        assert claims[1][last].all(), f"group {group.name} is zero, but nothing proves that {last} is"
+
+
+def check_carried(oto: autosubnet.AutoSubnet, subnet: fx.GraphModule, inputs: tuple[Tensor, ...], seed: int) -> None:
+    """The state of a plain optimizer is carried over to the subnet."""
+    kind = (torch.optim.SGD, torch.optim.AdamW)[seed % 2]
+    options = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+    optimizer = kind((p for p in oto.model.parameters() if p.requires_grad), lr=0.0, **options)
+    promises.objective(run(oto.model, inputs, train=False)).backward()
+    optimizer.step()
+    carried = oto.carry_optimizer(optimizer, subnet)
+    promises.carries_optimizer(oto.model, subnet, optimizer, carried, subnet.meta["autosubnet"].kept)
+
+
+def check_promises(
+    plan: Plan,
+    model: PlannedModel,
+    subnet: fx.GraphModule,
+    inputs: tuple[Tensor, ...],
+    chosen: Sequence[Group],
+) -> None:
+    """Promises 1 to 5; train mode may differ only where the report says that a random layer went."""
+    report = subnet.meta["autosubnet"]
+    promises.equal_outputs(model, subnet, inputs)
+    promises.equal_gradients(model, subnet, inputs, report.kept, train=False)
+    if not (report.notes and (is_random(plan) or reuses_statistics(plan))):
+        promises.equal_train_outputs(model, subnet, inputs, report.kept)
+        promises.equal_gradients(model, subnet, inputs, report.kept, train=True)
+        promises.equal_training(model, subnet, inputs, report.kept)
+    promises.names_kept(model, subnet, report.kept)
+    promises.stands_alone(subnet)
+    promises.fixed_point(subnet, autosubnet.remove_zeros(subnet, redraw(inputs, 2, 4)))
+    removal.nothing_dead(subnet, inputs)
+    removal.removes(model, subnet, inputs, report.kept, chosen, stuck_parameters(plan))
+    assert report.num_params == (removal.num_params(model), removal.num_params(subnet))

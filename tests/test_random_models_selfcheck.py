@@ -1,0 +1,42 @@
+"""Tests of the tests: the random models are what they claim to be."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import torch
+from plans import COVERAGE, build, constructs
+from probes import redraw, run
+from promises import gradients, variations
+from random_models import draw_plan
+from torch import nn
+
+SEEDS = range(200)
+
+
+def test_random_models_run_vary_and_train() -> None:
+    found: Counter[str] = Counter()
+    for seed in SEEDS:
+        plan = draw_plan(random.Random(seed).choice)
+        model, example_inputs = build(plan)
+        found.update(constructs(plan))
+        variations(model, example_inputs)
+        for batch in (2, 5):
+            outputs = run(model, redraw(example_inputs, batch, seed), train=True)
+            assert all(o.isfinite().all() and o.shape[0] == batch for o in outputs), str(plan)
+        for name, gradient in gradients(model, example_inputs, train=True).items():
+            assert gradient.isfinite().all(), f"{name}: infinite gradient in\n{plan}"
+    rare = {n: found[n] for least, names in COVERAGE.items() for n in names.split() if found[n] < least}
+    assert not rare, f"too rare in {len(SEEDS)} random models: {rare}"
+
+
+def test_a_plan_builds_the_same_model_twice() -> None:
+    plan = draw_plan(random.Random(7).choice)
+    (first, a), (second, b) = build(plan), build(plan)
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    state = second.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in first.state_dict().items())
+    norms = [m for m in first.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.momentum == 0.1 and norm.running_mean.abs().max() > 1e-3 for norm in norms)

@@ -1,0 +1,165 @@
+"""The promises on networks of torchvision and timm, with random weights, at the smallest inputs that they take."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from probes import largest, redraw, run, variation
+from torch import Tensor, fx, nn
+
+import autosubnet
+from autosubnet import AutoSubnet
+from autosubnet.supernets import create
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network: its name, the side of its images, how many groups its drawing shows, and its arguments."""
+
+    name: str
+    side: int
+    groups: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        heads = {True: "-with-aux", False: "-without-aux"}.get(self.options.get("aux_logits"), "")
+        return self.name.partition(":")[2] + heads
+
+
+def torchvision(name: str, side: int, groups: int | None = None, **options: Any) -> Case:
+    return Case(f"torchvision:{name}", side, groups, options)
+
+
+def timm(name: str, side: int, groups: int | None = None, **options: Any) -> Case:
+    return Case(f"timm:{name}", side, groups, options)
+
+
+NO_AUX = {"aux_logits": False, "init_weights": False}
+AUX = {"aux_logits": True, "init_weights": False}
+FAST = [
+    torchvision("resnet18", 32, 8 + 3),  # blocks, and convolutions in shortcuts
+    torchvision("resnet50", 32, 16 + 4),
+    torchvision("densenet121", 32, 6 + 12 + 24 + 16),
+    torchvision("googlenet", 64, 9 * 4, **NO_AUX),
+    torchvision("googlenet", 64, 9 * 4, **AUX),
+    torchvision("inception_v3", 80, 3 * 4 + 2 + 4 * 4 + 2 + 2 * 6, **NO_AUX),  # the pooling branches of two are bare
+    torchvision("mobilenet_v2", 32, 10),
+    torchvision("mobilenet_v3_small", 32, 6),
+    torchvision("mobilenet_v3_large", 32, 10),
+    torchvision("efficientnet_b0", 32, 9),
+    torchvision("regnet_y_400mf", 32, 16 + 4),
+    torchvision("shufflenet_v2_x0_5", 32, 16 + 3),
+    torchvision("squeezenet1_0", 48, 8 * 2),
+    torchvision("squeezenet1_1", 48, 8 * 2),
+    torchvision("mnasnet0_5", 32, 10),
+    torchvision("swin_t", 32, 12 * 2),
+    timm("dla34", 32),
+    timm("hrnet_w18_small", 32),
+]
+SLOW = [
+    torchvision("inception_v3", 299, 3 * 4 + 2 + 4 * 4 + 2 + 2 * 6, **AUX),
+    torchvision("shufflenet_v2_x1_0", 32, 16 + 3),
+    torchvision("mnasnet1_0", 32, 10),
+    torchvision("convnext_tiny", 32, 18),
+    torchvision("vit_b_16", 32, 12 * 2, image_size=32),
+    timm("inception_v4", 80),
+    timm("mixer_s32_224", 224, 8 * 2),
+    timm("res2net50_26w_4s", 32),
+    timm("deit_tiny_patch16_224", 224, 12 * 2),
+]
+CASES = [*(pytest.param(case, id=str(case)) for case in FAST)]
+CASES += [pytest.param(case, id=str(case), marks=pytest.mark.slow) for case in SLOW]
+
+
+def make(case: Case) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Return the network in float64 and eval mode, with nothing zero at birth and calibrated statistics."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torchvision on how it initialises
+        model = create(case.name, num_classes=10, **case.options).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1 or (parameter == parameter.flatten()[0]).all():
+                parameter.uniform_(0.5, 1.0) if parameter.ndim == 1 else parameter.normal_(0, 0.1)
+    inputs = (torch.randn(2, 3, case.side, case.side, dtype=torch.float64),)
+    calibrate(model, inputs)
+    return model.eval(), inputs
+
+
+def calibrate(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
+    with torch.no_grad():
+        for seed in range(2):
+            run(model, redraw(inputs, 4, seed), train=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def alike(model: nn.Module, subnet: nn.Module, inputs: tuple[Tensor, ...], *, train: bool) -> None:
+    """Equal within 1e-9 of the variation over inputs; buffers that train mode changes are put back."""
+    with torch.no_grad():
+        pairs = zip(*(run(copy.deepcopy(each), inputs, train=train) for each in (model, subnet)), strict=True)
+    for number, (expected, got) in enumerate(pairs):
+        varies = variation(expected)
+        assert varies > 1e-6 * largest(expected), f"output {number} ignores the input"
+        assert got.shape == expected.shape
+        difference = largest(got - expected) / varies
+        assert difference <= 1e-9, f"output {number} differs by {difference:.3g} of its variation"
+
+
+def check(oto: AutoSubnet, chosen: tuple[Any, ...], subnet: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
+    report = subnet.meta["autosubnet"]
+    batch = redraw(inputs, 3, 7)
+    alike(oto.model, subnet, batch, train=False)
+    if not report.notes:
+        alike(oto.model, subnet, batch, train=True)
+    left = dict(subnet.named_parameters(remove_duplicate=False))
+    for part in (part for group in chosen for part in group.slices):
+        if part.indices is None:
+            assert part.name not in left, f"{part.name} is zero and still there"
+        elif part.name in left:
+            alive = report.kept[part.name][part.dim]
+            assert not set(alive) & set(part.indices), f"{part.name} keeps channels of a zero group"
+    again = autosubnet.remove_zeros(subnet, inputs, verify=False)
+    assert again.meta["autosubnet"].removed_params == ()
+    assert again.meta["autosubnet"].removed_vertices == ()
+    assert again.meta["autosubnet"].kept == {}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_promises_on(case: Case) -> None:
+    model, inputs = make(case)
+    oto = AutoSubnet(model, inputs)
+    assert oto.groups
+    assert case.groups in (None, len(oto.groups))
+    assert len({group.name for group in oto.groups}) == len(oto.groups)
+    chosen = oto.random_set_zero_groups(0.4, seed=1)
+    assert chosen
+    assert oto.is_valid(chosen)
+    subnet = oto.construct_subnet()
+    report = subnet.meta["autosubnet"]
+    assert report.dtype == "float64"
+    assert report.num_params[1] < report.num_params[0]
+    check(oto, chosen, subnet, inputs)
+
+
+@pytest.mark.slow
+def test_a_network_without_a_removable_operator_says_so() -> None:
+    """VGG: one path from end to end."""
+    model, inputs = make(torchvision("vgg11_bn", 32, init_weights=False))
+    oto = AutoSubnet(model, inputs)
+    assert oto.groups == ()
+    assert "0 groups" in repr(oto)
+    assert "no operator can be removed from this model" in repr(oto)
+    assert oto.random_set_zero_groups(0.5) == ()
+    subnet = oto.construct_subnet(verify=False)
+    assert torch.equal(subnet(*inputs), model(*inputs))
+    assert set(subnet.state_dict()) == set(model.state_dict())
