@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo test slow check clean
 
 # Train the OTOv3 DemoSupNet on scikit-learn's digits, remove half of its operators, write demo/: about a minute.
 # One thread is enough for images of 8x8, and does not stall on a busy machine as two would.
@@ -13,6 +13,10 @@ demo: $(VENV)/all.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n 2
+
+# The large models of the zoo, some minutes more.
+slow: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m slow -n 2
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -123,7 +123,7 @@ def test_explain_names_parameters_proof_reader_and_what_dies() -> None:
     lines = text.splitlines()
     assert lines[0] == "conv3: 4 vertices, 312 parameters"
     assert "conv3.conv.weight, conv3.conv.bias, conv3.bn.weight, conv3.bn.bias" in lines[1]
-    assert "proof: conv3_conv is zero for every input, and every vertex up to conv3_relu keeps it zero" in text
+    assert "proof: conv3_conv is zero for every input, and so is every vertex up to conv3_relu" in text
     assert "read by: cat" in text
     assert oto.explain(oto.groups[1]) == text
 

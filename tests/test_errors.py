@@ -35,7 +35,7 @@ def raises(model: nn.Module | None, error: type[AutoSubnetError], *words: str) -
     call, mode = nn.Module.__call__, torch.overrides._get_current_function_mode()
     with pytest.raises(AutoSubnetError) as raised:
         yield
-    assert type(raised.value) is error, repr(raised.value)
+    assert isinstance(raised.value, error), repr(raised.value)
     for word in words:
         assert word in str(raised.value), f"{word!r} is not in: {raised.value}"
     assert torch.equal(torch.get_rng_state(), random_state)

@@ -53,7 +53,7 @@ def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[
             return _capture(Recorder(model, frozenset(opaque)), inputs)
         except UnfollowableError as error:
             if not error.module or error.module in opaque:
-                raise
+                raise CaptureError(str(error)) from error
             opaque.add(error.module)
 
 

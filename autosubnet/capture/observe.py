@@ -42,6 +42,13 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
             yield from tensors_in(each)
 
 
+@torch.no_grad()
+def alias_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return another tensor object over the same memory, which does not keep ``tensor`` itself alive."""
+    alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
 def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors share a storage."""
     return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata

@@ -22,8 +22,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from autosubnet.capture import functions
-from autosubnet.capture.observe import autocast, info_of, same_memory, source_line, tensors_in, tensors_of
-from autosubnet.capture.sizes import TracedNumber, plain, sizes_of, traced
+from autosubnet.capture.observe import alias_of, autocast, info_of, same_memory, source_line, tensors_in, tensors_of
+from autosubnet.capture.sizes import plain, sizes_of, traced
+from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import draws
@@ -95,7 +96,7 @@ class Tracer(TorchFunctionMode):
         with torch.set_grad_enabled(self._gradients), self._patched_calls(), self:
             self._gradients = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
-        self.graph.output(self._output(result))
+        self.graph.output(returned(result, self._node))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
             node.meta.setdefault("module", "")
@@ -143,26 +144,6 @@ class Tracer(TorchFunctionMode):
         elif isinstance(value, dict):
             for key, each in value.items():
                 self._bind_tree(each, self.graph.call_function(operator.getitem, (node, key)))
-
-    def _output(self, result: Any) -> Any:
-        if isinstance(result, torch.Tensor):
-            return self._node(result)
-        if isinstance(result, TracedNumber):
-            return result.node
-        if hasattr(type(result), "n_sequence_fields"):  # torch.return_types: no operation makes one
-            raise CaptureError(f"the model returns a {type(result).__name__}; let it return its fields")
-        if isinstance(result, torch.Size):
-            return tuple(self._output(each) for each in result)
-        if isinstance(result, (tuple, list)):
-            items = [self._output(each) for each in result]
-            return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
-        if type(result) is dict:
-            return {key: self._output(each) for key, each in result.items()}
-        if result is None or isinstance(result, (bool, int, float, str)):
-            return result
-        raise CaptureError(
-            f"the model returns a {type(result).__name__}; let it return tensors, tuples, lists or dicts of them"
-        )
 
     # ------------------------------------------------------------------ modules
 
@@ -310,7 +291,15 @@ class Tracer(TorchFunctionMode):
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             self._bind(result, node, root)
+        self._follow_write(root, result)
         return result
+
+    def _follow_write(self, root: fx.Node, result: Any) -> None:
+        """Give every tensor over written memory a node behind the write, so that later reads come after it."""
+        for tensor, node in list(self._nodes.items()):
+            if node.meta["root"] is root and tensor is not result:
+                everything: Any = ...
+                self._bind(tensor, self.graph.call_function(operator.getitem, (node, everything)), root)
 
     def _record_out_of_place(
         self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
@@ -337,7 +326,7 @@ class Tracer(TorchFunctionMode):
     def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> Any:
         if isinstance(result, torch.Tensor):
             if draws(node, self._leaf(node)) and any(result is source for source in tensors_in(sources)):
-                result = result.view_as(result)  # dropout in eval mode: its input must keep its own node
+                result = alias_of(result)  # dropout in eval mode: its input must keep its own node
             self._bind(result, node, self._root(result, node, sources))
             return result
         self._bind_parts(result, node, sources)
@@ -416,19 +405,7 @@ class Tracer(TorchFunctionMode):
         return False
 
     def _args(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return self._node(value)
-        if isinstance(value, TracedNumber):
-            return value.node
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            return tuple(self._args(each) for each in value)
-        if isinstance(value, list):
-            return [self._args(each) for each in value]
-        if isinstance(value, dict):
-            return {key: self._args(each) for key, each in value.items()}
-        if isinstance(value, slice):
-            return slice(self._args(value.start), self._args(value.stop), self._args(value.step))
-        return value
+        return arguments(value, self._node)
 
     def _called(self, tensor: torch.Tensor) -> str:
         return f"tensor {self._attributes.get(tensor, 'of shape ' + str(tuple(tensor.shape)))!r}"

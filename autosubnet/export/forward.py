@@ -37,6 +37,7 @@ class _Names:
     def __init__(self, taken: frozenset[str]) -> None:
         self._taken = taken | _RESERVED
         self._free: dict[str, list[str]] = {"x": [], "n": []}
+        self._order: list[str] = []  # in which names were made up
         self._new = {"x": self._pool(["x", "y", "z", "u", "v", "w"], "x"), "n": self._pool(["n", "m", "k"], "n")}
 
     def _pool(self, first: Sequence[str], base: str) -> Iterator[str]:
@@ -44,10 +45,13 @@ class _Names:
         return (name for name in names if name not in self._taken)
 
     def take(self, sort: str) -> str:
-        return self._free[sort].pop(0) if self._free[sort] else next(self._new[sort])
+        if not self._free[sort]:
+            self._order.append(next(self._new[sort]))
+            return self._order[-1]
+        return self._free[sort].pop(0)
 
     def give_back(self, name: str, sort: str) -> None:
-        self._free[sort] = sorted([*self._free[sort], name], key=lambda each: (len(each), each not in "xyz", each))
+        self._free[sort] = sorted([*self._free[sort], name], key=self._order.index)
 
 
 def body(nodes: Sequence[Json], paths: Paths) -> list[str]:

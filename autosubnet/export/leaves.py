@@ -42,6 +42,7 @@ def describe(module: nn.Module, where: str) -> Json:
             from its attributes.
     """
     kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    _require_untouched(module, where)
     if kind in _SAME:
         name, config = _SAME[kind]
         return {"class": name, "config": {key: encode(value, where) for key, value in config.items()}}
@@ -53,7 +54,6 @@ def describe(module: nn.Module, where: str) -> Json:
             f"module {where!r} is a {kind}; a saved network holds plain layers of torch.nn only, so that loading "
             "it runs no foreign code; keep this network with torch.export, or write the module with those of torch.nn"
         )
-    _require_untouched(module, where)
     config = {key: encode(value, where) for key, value in _config(module).items()}
     described = {"class": f"torch.nn.{name}", "config": config}
     _require_same(module, build(described, where), where)

@@ -13,12 +13,10 @@ class Paths:
     A holder whose children are all Python names is an ``nn.Module``, any other is an ``nn.ModuleDict``.
 
     Args:
-        paths: of all modules.
-        leaves: paths of the modules that the source builds whole; what is inside is reached by attribute.
+        paths: of all modules; what is inside a leaf is reached by attribute.
     """
 
-    def __init__(self, paths: Iterable[str], leaves: Iterable[str]) -> None:
-        self._leaves = frozenset(leaves)
+    def __init__(self, paths: Iterable[str]) -> None:
         self._keyed = {path.rpartition(".")[0] for path in paths if not is_identifier(path.rpartition(".")[2])}
 
     def holder(self, path: str) -> str:

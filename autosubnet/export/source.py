@@ -71,7 +71,7 @@ def to_source(document: Json) -> str:
         ExportError: an input has a name that the source needs itself, or the modes take other inputs.
     """
     modules = document["modules"]
-    paths = Paths(modules, [path for path, described in modules.items() if described is not None])
+    paths = Paths(modules)
     tie = "    network.tie()\n" if document["aliases"] else ""
     parts = [_class(document, paths)]
     parts.append(_LOAD.format(weights=WEIGHTS, tie=tie, mode="train" if document["training"] else "eval"))

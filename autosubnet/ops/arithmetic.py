@@ -26,8 +26,10 @@ class Broadcast(Rule):
         """A joint of two or more tensors that depend on the input, else an accessory."""
         return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.ACCESSORY
 
-    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Where all operands are."""
+        if isinstance(call.nothing_known(), tuple):
+            return Rule.constants(self, call, constants, zeros)
         return reduce(
             np.logical_and,
             (mask_of(call, operand, constants) for operand in call.operands),
@@ -36,6 +38,8 @@ class Broadcast(Rule):
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Every index goes with the same index of each operand that has it."""
+        if isinstance(call.nothing_known(), tuple):
+            return
         for operand in call.operands:
             lead = len(call.shape) - len(shape_of(operand))
             for dim, size in enumerate(shape_of(operand)):

@@ -46,7 +46,7 @@ class Reshape(Layout):
         same = dtype_of(call.input) == dtype_of(call.node)  # a view as another dtype reads other numbers
         if not same or np.prod(call.shape) == 0:
             return known(call, False)
-        return reshape(zeros(call.input), shape_of(call.input), call.shape)
+        return reshape(zeros(call.input), shape_of(call.input), call.shape, batch=call.node.meta["data"])
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The sizes that a view names, with -1 worked out; those that stay when a dimension of size 1 comes or goes."""

@@ -85,11 +85,11 @@ def of_tensor(tensor: torch.Tensor) -> Mask:
     return compress(zero.cpu().numpy())
 
 
-def reshape(mask: Mask, old: Sequence[int], new: Sequence[int]) -> Mask:
+def reshape(mask: Mask, old: Sequence[int], new: Sequence[int], *, batch: bool = True) -> Mask:
     """Return the mask of a tensor of shape ``old`` after a reshape to ``new``.
 
     Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded. Where
-    the first dimension, the batch, is mixed with others, a pattern would hold for one batch size only: it is
+    the first dimension is a ``batch`` and mixed with others, a pattern would hold for one batch size only: it is
     claimed only where the whole block is alike.
     """
     if mask.size == 1:
@@ -97,7 +97,7 @@ def reshape(mask: Mask, old: Sequence[int], new: Sequence[int]) -> Mask:
     shape: list[int] = []
     sources: list[int] = []
     for ours, theirs in _blocks(old, new):
-        if (0 in ours or 0 in theirs) and (ours, theirs) != ([0], [0]):
+        if batch and (0 in ours or 0 in theirs) and (ours, theirs) != ([0], [0]):
             mask = collapse(mask, ours)
         varied = any(mask.shape[dim] > 1 for dim in ours)
         sources += [old[dim] if varied else 1 for dim in ours]

@@ -46,7 +46,7 @@ def choose_lambda(x_dot_g: Tensor, x_sq: Tensor, g_sq: Tensor, steps_left: int) 
     lam_min = torch.where(uphill, against / norm.where(norm > 0, torch.ones_like(norm)), 0.0)
     lam_max = torch.where(uphill, g_sq * norm / against, torch.inf)
     lam = torch.maximum(scheduled, _AMPLIFY * lam_min)
-    lam = torch.where(lam < lam_max, lam, (lam_min + lam_max) / 2)
+    lam = torch.where(lam < lam_max * (1 - _PARALLEL), lam, (lam_min + lam_max) / 2)
     empty = lam_max <= lam_min * (1 + _PARALLEL)
     return torch.where(empty, lam_min + scheduled, lam)
 

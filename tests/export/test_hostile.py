@@ -26,6 +26,7 @@ from autosubnet.export.source import to_source
 from .networks import Numbered, Tokens, assert_same, rows, tokens, traced
 
 Document = dict[str, Any]
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")  # of what fx generates from strange constants
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,6 @@ def test_any_change_gives_a_network_or_our_error(
         return
 
 
-@pytest.mark.filterwarnings("ignore:str indices must be integers:SyntaxWarning")
 def test_source_text_anywhere_is_never_code(good: tuple[Document, dict[str, torch.Tensor]]) -> None:
     """A line of Python at every place of the document: refused, or kept as text in what is generated."""
     accepted = 0

@@ -23,7 +23,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "demo": (lambda: create("demo"), (1, 28, 28)),
     "googlenet": (lambda: models.googlenet(init_weights=False), (3, 64, 64)),
     "shufflenet": (models.shufflenet_v2_x0_5, (3, 64, 64)),
-    "efficientnet": (models.efficientnet_b0, (3, 64, 64)),
+    "mobilenet": (models.mobilenet_v3_small, (3, 64, 64)),
     "swin": (models.swin_t, (3, 64, 64)),
 }
 

@@ -229,7 +229,7 @@ def test_masks_of_minus_infinity_are_no_fault() -> None:
 def test_compare_measures_against_the_variation() -> None:
     expected = [torch.tensor([[1.0, 5.0], [3.0, 5.0]], dtype=torch.float64)]
     actual = [expected[0] + torch.tensor([[0.5, 0.0], [0.0, 0.0]], dtype=torch.float64)]
-    difference, relative = compare(expected, actual)
+    difference, _, relative = compare(expected, actual)
     assert difference == 0.5
     assert relative == pytest.approx(0.5, rel=1e-6)
 

@@ -1,0 +1,61 @@
+"""Structures of tensors, and of the nodes that compute them: the arguments of a call, what a model returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
+from autosubnet.capture.observe import info_of
+from autosubnet.capture.sizes import TracedNumber
+from autosubnet.errors import CaptureError
+
+NodeOf = Callable[[torch.Tensor], fx.Node]
+
+
+def arguments(value: Any, node_of: NodeOf) -> Any:
+    """Return the arguments of a call with a node in place of each tensor and each traced number."""
+    if isinstance(value, torch.Tensor):
+        return node_of(value)
+    if isinstance(value, TracedNumber):
+        return value.node
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(arguments(each, node_of) for each in value)
+    if isinstance(value, list):
+        return [arguments(each, node_of) for each in value]
+    if isinstance(value, dict):
+        return {key: arguments(each, node_of) for key, each in value.items()}
+    if isinstance(value, slice):
+        return slice(*(arguments(each, node_of) for each in (value.start, value.stop, value.step)))
+    return value
+
+
+def returned(result: Any, node_of: NodeOf) -> Any:
+    """Return what a model returns with nodes in place of tensors, in the same structure.
+
+    Raises:
+        CaptureError: the structure is not one of tuples, named tuples, lists and dicts.
+    """
+    if isinstance(result, torch.Tensor):
+        return node_of(result)
+    if isinstance(result, TracedNumber):
+        return result.node
+    if hasattr(type(result), "n_sequence_fields"):  # torch.return_types: made by a call of their own
+        items = [returned(each, node_of) for each in result]
+        node = items[0].graph.call_function(type(result), (items,))
+        node.meta["value"] = info_of(tuple(result))
+        return node
+    if isinstance(result, torch.Size):
+        return tuple(returned(each, node_of) for each in result)
+    if isinstance(result, (tuple, list)):
+        items = [returned(each, node_of) for each in result]
+        return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
+    if type(result) is dict:
+        return {key: returned(each, node_of) for key, each in result.items()}
+    if result is None or isinstance(result, (bool, int, float, str)):
+        return result
+    raise CaptureError(
+        f"the model returns a {type(result).__name__}; let it return tensors, tuples, lists or dicts of them"
+    )
