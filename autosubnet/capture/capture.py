@@ -96,13 +96,16 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
 
 def _mark_data(graph: fx.Graph) -> None:
     """Set ``meta["data"]``: whether a value depends on the values of an input, not just on sizes or weights."""
+    written: set[fx.Node] = set()  # memory that holds such values since an in-place operation
     for node in graph.nodes:
         if node.op == "placeholder":
             node.meta["data"] = node.meta["value"] is not None or bool(node.users)
-        else:
-            node.meta["data"] = (node.meta["value"] is not None or node.op == "output") and any(
-                source.meta["data"] for source in node.all_input_nodes
-            )
+            continue
+        reads = any(source.meta["data"] for source in node.all_input_nodes)
+        if node.meta.get("effect") and reads:
+            written.add(node.meta["root"])
+        holds = node.op == "output" or node.meta["value"] is not None
+        node.meta["data"] = holds and (reads or node.meta["root"] in written)
 
 
 def _canonical_names(model: nn.Module) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import takewhile
 
 from torch import fx
@@ -29,7 +30,10 @@ def build_dependency_graph(view: GraphView) -> DependencyGraph:
 
 def _vertices(view: GraphView) -> list[Vertex]:
     vertices = []
+    written: dict[fx.Node, list[fx.Node]] = {}  # memory -> what in-place operations have written to it so far
     for node in view.nodes:
+        if node.meta.get("effect"):
+            written.setdefault(node.meta["root"], []).extend(node.all_input_nodes)
         if node.meta["data"]:
             vertices.append(
                 Vertex(
@@ -38,17 +42,25 @@ def _vertices(view: GraphView) -> list[Vertex]:
                     label=label_of(view, node),
                     module=node.meta["module"] or "",
                     variables=view.variables[node],
-                    inputs=_inputs(node),
+                    inputs=_inputs([*node.all_input_nodes, *_writers(node, written)]),
                     shape=node.meta["value"].shape if isinstance(node.meta["value"], TensorInfo) else None,
                 )
             )
     output = view.trace.graph.output_node()
-    vertices.append(Vertex("output", Kind.OUTPUT, "output", "", (), _inputs(output), None))
+    vertices.append(Vertex("output", Kind.OUTPUT, "output", "", (), _inputs(output.all_input_nodes), None))
     return vertices
 
 
-def _inputs(node: fx.Node) -> tuple[str, ...]:
-    return tuple(source.name for source in node.all_input_nodes if source.meta["data"])
+def _writers(node: fx.Node, written: dict[fx.Node, list[fx.Node]]) -> list[fx.Node]:
+    """Return what has been written to the memory that a node shares, from elsewhere."""
+    if not node.meta["mutated"]:
+        return []
+    sources = written.get(node.meta["root"], [])
+    return [each for each in sources if each.meta["root"] is not node.meta["root"]]
+
+
+def _inputs(sources: Iterable[fx.Node]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(source.name for source in sources if source.meta["data"]))
 
 
 def kind_of(view: GraphView, node: fx.Node) -> Kind:

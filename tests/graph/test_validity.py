@@ -391,3 +391,23 @@ def test_a_random_set_is_valid_and_zero(share: float) -> None:
     values = dict(model.named_parameters())
     assert not any(values[each.name].any() for group in chosen for each in group.slices)
     assert oto.random_set_zero_groups(share, seed=3) == chosen
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_what_is_written_into_a_tensor_is_what_it_depends_on(blank: bool) -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base, self.part, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.zeros(x.shape[0], 4) if blank else self.base(x).clone()
+            y[:, 1:3] = self.part(x)[:, :2]
+            return self.head(y + 1)
+
+    model = Writes()
+    nn.init.zeros_(model.base.weight)
+    nn.init.zeros_(model.base.bias)
+    oto = AutoSubnet(model, torch.randn(3, 4))
+    assert oto.construct_subnet().meta["autosubnet"].notes == ()
+    assert all(oto._validity().outputs.values())
