@@ -54,7 +54,7 @@ class AutoSubnet:
         graph: vertices and segments (OTOv3, Algorithm 2).
         groups: the removable structures (GeZIGs), each proved zero-invariant.
         refused: segments ahead of joints that are no groups, each with its reason.
-        complement: names of the trainable parameters in no group (the paper's G^C).
+        complement: names of the trainable parameters no part of which is in a group (the paper's G^C).
         notes: where the example inputs come from, what the graph holds fixed, and values that the model's
             code read off its tensors, with their source lines.
     """

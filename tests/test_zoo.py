@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from probes import largest, redraw, run, variation
+from promises import equal_gradients, names_kept
 from torch import Tensor, fx, nn
 
 import autosubnet
@@ -58,8 +59,8 @@ FAST = [
     torchvision("squeezenet1_1", 48, 8 * 2),
     torchvision("mnasnet0_5", 32, 10),
     torchvision("swin_t", 32, 12 * 2),
-    timm("dla34", 32),
-    timm("hrnet_w18_small", 32),
+    timm("dla34", 32, 16),
+    timm("hrnet_w18_small", 32, 51),
 ]
 SLOW = [
     torchvision("inception_v3", 299, 3 * 4 + 2 + 4 * 4 + 2 + 2 * 6, **AUX),
@@ -67,9 +68,9 @@ SLOW = [
     torchvision("mnasnet1_0", 32, 10),
     torchvision("convnext_tiny", 32, 18),
     torchvision("vit_b_16", 32, 12 * 2, image_size=32),
-    timm("inception_v4", 80),
+    timm("inception_v4", 80, 70),
     timm("mixer_s32_224", 224, 8 * 2),
-    timm("res2net50_26w_4s", 32),
+    timm("res2net50_26w_4s", 32, 68),
     timm("deit_tiny_patch16_224", 224, 12 * 2),
 ]
 CASES = [*(pytest.param(case, id=str(case)) for case in FAST)]
@@ -121,6 +122,8 @@ def check(oto: AutoSubnet, chosen: tuple[Any, ...], subnet: fx.GraphModule, inpu
     alike(oto.model, subnet, batch, train=False)
     if not report.notes:
         alike(oto.model, subnet, batch, train=True)
+    names_kept(oto.model, subnet, report.kept)
+    equal_gradients(oto.model, subnet, inputs, report.kept, train=False)
     left = dict(subnet.named_parameters(remove_duplicate=False))
     for part in (part for group in chosen for part in group.slices):
         if part.indices is None:

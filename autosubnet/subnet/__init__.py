@@ -1,4 +1,10 @@
-"""From a trained model with zeros to the smaller network that returns the same."""
+"""From a trained model with zeros to the smaller network that returns the same.
+
+In this order: zero propagation over the real values of the parameters (``graph/zeros.py``); ``erase`` decides which
+zeros can be dropped, and what is still live; ``cut`` decides which indices of which tensors can go; where a zero
+block cannot be cut out of its concat after all, both are decided again with the block as an explicit zero; ``emit``
+writes the smaller graph; ``verify`` runs both networks and compares. ``construct`` holds it together.
+"""
 
 from autosubnet.subnet.construct import construct
 from autosubnet.subnet.report import Report
