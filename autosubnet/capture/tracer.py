@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
@@ -79,6 +80,7 @@ class Tracer(TorchFunctionMode):
         self.fetched: dict[str, torch.Tensor] = {}
         self.baked: list[str] = []
         self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
+        self._memory: dict[fx.Node, list[weakref.ref[torch.Tensor]]] = {}  # memory root -> tensors over it
         self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
         self._autocast = autocast()
         self._gradients = gradients
@@ -296,10 +298,10 @@ class Tracer(TorchFunctionMode):
 
     def _follow_write(self, root: fx.Node, result: Any) -> None:
         """Give every tensor over written memory a node behind the write, so that later reads come after it."""
-        for tensor, node in list(self._nodes.items()):
-            if node.meta["root"] is root and tensor is not result:
-                everything: Any = ...
-                self._bind(tensor, self.graph.call_function(operator.getitem, (node, everything)), root)
+        everything: Any = ...
+        for tensor in self._holders(root):
+            if tensor is not result:
+                self._bind(tensor, self.graph.call_function(operator.getitem, (self._nodes[tensor], everything)), root)
 
     def _record_out_of_place(
         self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
@@ -357,6 +359,9 @@ class Tracer(TorchFunctionMode):
             node = self.graph.call_method("detach", (node,))
             self._describe(node, tensor)
             node.meta["root"] = root
+        before = self._nodes.get(tensor)
+        if before is None or before.meta["root"] is not root:
+            self._memory.setdefault(root, []).append(weakref.ref(tensor))
         self._nodes[tensor] = node
 
     def _describe(self, node: fx.Node, value: Any) -> None:
@@ -391,7 +396,12 @@ class Tracer(TorchFunctionMode):
         root = self._node(tensor).meta["root"]
         if root.op == "get_attr" or root in self._mutated:
             return False
-        return not any(node.meta["root"] is root and other is not tensor for other, node in list(self._nodes.items()))
+        return all(other is tensor for other in self._holders(root))
+
+    def _holders(self, root: fx.Node) -> list[torch.Tensor]:
+        """Return the live tensors over the memory of ``root``."""
+        live = [reference() for reference in self._memory.get(root, ())]
+        return [tensor for tensor in live if tensor is not None and self._nodes[tensor].meta["root"] is root]
 
     def _varies(self, node: fx.Node) -> bool:
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""

@@ -45,6 +45,8 @@ class Concat(Joining):
         masks = [zeros(block) for block in blocks]
         if all(mask.size == 1 for mask in masks) and len({bool(mask.all()) for mask in masks}) == 1:
             return masks[0]
+        if all(mask.size == mask.shape[dim] for mask in masks):  # nothing but this dimension matters: the usual case
+            return _side_by_side(masks, [shape_of(block)[dim] for block in blocks], dim)
         masks = [expand(mask, shape_of(block), dim) for mask, block in zip(masks, blocks, strict=True)]
         return compress(np.concatenate(_alike(masks, dim), axis=dim))
 
@@ -119,6 +121,21 @@ class Stack(Joining):
         given = list(sizes.of(blocks[0]))
         given.insert(int(call.argument(1, "dim", 0)) % len(call.shape), len(blocks))
         return given
+
+
+def _side_by_side(masks: list[Mask], sizes: list[int], dim: int) -> Mask:
+    """Concatenate masks that are alike along all dimensions but ``dim``."""
+    zero = np.zeros(sum(sizes), dtype=bool)
+    start = 0
+    for mask, size in zip(masks, sizes, strict=True):
+        if mask.any():
+            zero[start : start + size] = mask.reshape(-1)
+        start += size
+    if not zero.any() or zero.all():
+        zero = zero[:1]
+    shape = [1] * masks[0].ndim
+    shape[dim] = zero.size
+    return zero.reshape(shape)
 
 
 def _alike(masks: list[Mask], dim: int) -> list[Mask]:
