@@ -246,7 +246,17 @@ class Tracer(TorchFunctionMode):
             return self._read(name, func, args, kwargs)
         if name in functions.SILENT:
             return func(*args, **kwargs)
+        if name == "__getitem__" and args[1] is ... and self._is_traced(args[0]):
+            return self._all_of(args[0])
         return self._record(func, name, args, kwargs)
+
+    def _all_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Record ``tensor[...]`` as the tensor itself: that is what reads behind a write are made of."""
+        with self._pause():
+            result = tensor[...]
+        node = self._node(tensor)
+        self._bind(result, node, node.meta["root"])
+        return result
 
     def _get(self, getter: Any, tensor: torch.Tensor) -> Any:
         value, name = getter(tensor), getter.__self__.__name__

@@ -201,6 +201,10 @@ class GetItem(Layout):
             return call.nothing_known()
         return _sliced(mask, shape_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Of ``x[...]``, those of x; others are computed."""
+        return sizes.of(call.input) if call.node.args[1] is ... else None
+
     def classify(self, call: Call) -> Kind:
         """An accessory; a table read by an index that depends on the input is one too."""
         return Kind.ACCESSORY
