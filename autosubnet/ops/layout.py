@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,7 @@ class GetItem(Layout):
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Of ``x[...]``, those of x; others are computed."""
-        return sizes.of(call.input) if call.node.args[1] is ... else None
+        return sizes.of(call.input) if isinstance(call.node.args[1], EllipsisType) else None
 
     def classify(self, call: Call) -> Kind:
         """An accessory; a table read by an index that depends on the input is one too."""
