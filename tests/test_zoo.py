@@ -7,14 +7,19 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from oracles import check_zero_claims
 from probes import largest, redraw, run, variation
 from promises import equal_gradients, names_kept
 from torch import Tensor, fx, nn
 
 import autosubnet
 from autosubnet import AutoSubnet
+from autosubnet.capture import MODES, Inputs, capture
+from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.supernets import create
 
 
@@ -152,6 +157,16 @@ def test_promises_on(case: Case) -> None:
     assert report.dtype == "float64"
     assert report.num_params[1] < report.num_params[0]
     check(oto, chosen, subnet, inputs)
+    check_claims(model, inputs)
+
+
+def check_claims(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    trace = capture(model, Inputs.of(inputs))
+    view = GraphView(trace)
+    masks = Propagation(view, values_of(view)).masks
+    claims = {node.name: mask for node, mask in masks.items() if isinstance(mask, np.ndarray)}
+    for mode in MODES:
+        assert check_zero_claims(trace.module(mode), claims, inputs, mode == "train") > 0
 
 
 @pytest.mark.slow
