@@ -1,6 +1,6 @@
 """Claim: on the models that people use, a third of the groups goes and the outputs stay equal.
 
-For each model: capture and partition at its own example inputs, BatchNorm calibrated by two passes in train mode,
+For each model: capture and partition at its own example inputs, BatchNorm calibrated by two batches,
 parameters that are born zero randomised, a random valid third of the groups zeroed, the subnet constructed and
 verified (eval and, where nothing random was removed, train mode; other values, another batch size, another resolution
 where the model takes one).
@@ -54,14 +54,20 @@ NAMES = (
 
 @torch.no_grad()
 def realistic(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Give parameters that are born zero small random values, and BatchNorm statistics of real activations."""
+    """Give parameters that are born zero small random values, and BatchNorm the mean statistics of two batches."""
     for parameter in model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.02)
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
     model.train()
     for _ in range(2):
-        model(*(torch.cat([torch.randn_like(each)] * 2) for each in inputs))
+        model(*(torch.randn(4, *each.shape[1:]) for each in inputs))
     model.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def measure(name: str) -> dict[str, Any]:

@@ -119,6 +119,11 @@ class Drawing(ABC):
             return self.put("prelu", value, num_parameters=self.choose(counts))
         return self.put(name, value)
 
+    def regularise(self, value: int, kind: str) -> int:
+        """Append what train mode does at random, or one mode alone."""
+        options = {} if kind == "damped" else {"p": 0.25}
+        return value if kind == "none" else self.put(kind, value, **options)
+
     def operand(self, width: int) -> int:
         """Return a value of ``width``: a path, or something without own parameters where that fits."""
         fits = [value for value in self.pool if self.width(value) == width]

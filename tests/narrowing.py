@@ -10,7 +10,7 @@ from plans import Plan, Step
 
 PER_CHANNEL = {
     *("batch_norm", "relu", "f_relu", "relu_", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "tanh"),
-    *("max_pool", "avg_pool", "upsample", "dropout", "f_dropout", "dropout2d", "pool_to_pixel"),
+    *("max_pool", "avg_pool", "upsample", "dropout", "f_dropout", "dropout2d", "drop_path", "damped", "pool_to_pixel"),
 }
 
 

@@ -164,6 +164,26 @@ class FunctionalDropout(nn.Module):
         return F.dropout(x, self.p, self.training)
 
 
+class HandMadeDropPath(nn.Module):
+    """Stochastic depth as people write it: operations that only train mode runs."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.keep = 1 - p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(self.keep) / self.keep
+
+
+class Damped(nn.Module):
+    """Scale in eval mode alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else x * 0.75
+
+
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "conv": nn.Conv2d,
     "conv_transpose": nn.ConvTranspose2d,
@@ -187,6 +207,8 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "dropout": nn.Dropout,
     "dropout2d": nn.Dropout2d,
     "f_dropout": FunctionalDropout,
+    "drop_path": HandMadeDropPath,
+    "damped": Damped,
     "squeeze_excite": SqueezeExcite,
     "mha": MultiheadAttention,
     "sdpa": ScaledDotProduct,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 EXAMPLE_BATCH = 3
 VOCABULARY = 11
-RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout"}
+RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout", "drop_path"}
 BROADCAST = {"pool_to_pixel", "mean_token", "pixel_view"}
 IN_PLACE = {"iadd", "add_", "relu_", "leaky_relu_", "relu_on_view"}
 
@@ -29,7 +29,8 @@ COVERAGE = {
     10: "sub broadcast_channel stack_sum stack_mean squeeze_excite gated glu f_glu mha sdpa hand_attention "
     "tied_parameter iadd add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
     "rms_norm swiglu layer_scale position class_token cross_attention ids",
-    5: "dropout dropout2d f_dropout frozen maximum token_mixing token_conv mean_token upsample leaky_relu_",
+    5: "dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample "
+    "leaky_relu_",
 }
 
 

@@ -64,8 +64,8 @@ class Images(Drawing):
                 value = self.stem(self.activation(self.norm(value, self.norms), self.activations), width)
             else:
                 value = self.activation(self.norm(self.stem(value, width), self.norms), self.activations)
-        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout"))
-        return value if kind == "none" else self.put(kind, value, p=0.25)
+        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout", "drop_path", "damped"))
+        return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
         return self.put(self.choose(("max_pool", "avg_pool")), value, kernel_size=3, stride=1, padding=1)
@@ -160,8 +160,8 @@ class Tokens(Drawing):
         value = self.activation(value, self.activations) if self.one_in(2) else value
         if self.one_in(5):
             value = self.put("layer_scale", value, width=width)
-        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout"))
-        return value if kind == "none" else self.put(kind, value, p=0.25)
+        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout", "drop_path", "damped"))
+        return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
         return self.put("tanh", value)

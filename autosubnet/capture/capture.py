@@ -19,6 +19,7 @@ from autosubnet.capture.record import Recorder
 from autosubnet.capture.trace import Trace
 from autosubnet.capture.tracer import Tracer, UnfollowableError
 from autosubnet.errors import CaptureError
+from autosubnet.ops.effects import edges
 
 
 def capture(model: nn.Module, inputs: Inputs) -> Trace:
@@ -68,7 +69,6 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         _require_alike(train, recorder.record("train", more))
         evaluation = same
         graph = merge(train.graph, evaluation.graph)
-    _mark_data(graph)
     baked = tuple(dict.fromkeys(train.baked + evaluation.baked))
     trace = Trace(
         model=recorder.model,
@@ -81,6 +81,7 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         frozen=(*frozen, *(f"a size: {each}" for each in baked if "(size)" in each)),
         canonical=_canonical_names(recorder.model),
     )
+    _mark_data(trace)
     return trace, {**train.fetched, **evaluation.fetched}
 
 
@@ -94,14 +95,14 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
     )
 
 
-def _mark_data(graph: fx.Graph) -> None:
+def _mark_data(trace: Trace) -> None:
     """Set ``meta["data"]``: whether a value depends on the values of an input, not just on sizes or weights."""
     written: set[fx.Node] = set()  # memory that holds such values since an in-place operation
-    for node in graph.nodes:
+    for node in trace.graph.nodes:
         if node.op == "placeholder":
             node.meta["data"] = node.meta["value"] is not None or bool(node.users)
             continue
-        reads = any(source.meta["data"] for source in node.all_input_nodes)
+        reads = any(source.meta["data"] for source in edges(node, trace.leaf(node)))
         if node.meta.get("effect") and reads:
             written.add(node.meta["root"])
         holds = node.op == "output" or node.meta["value"] is not None

@@ -1,8 +1,8 @@
 """Train and eval graphs become one.
 
 Nearly all models run the same operations in both modes, but for flags such as ``F.dropout(training=...)``:
-those become a node that reads ``self.training``. What runs in one mode alone (an auxiliary head, a counter)
-stays in the graph, marked with its mode.
+those become a node that reads ``self.training``. What runs in one mode alone (an auxiliary head, a counter, noise)
+stays in the graph, marked with its mode; where the modes meet again behind it, a ``by_mode`` node chooses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import fx
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
+
+from autosubnet.capture.trace import TensorInfo
+from autosubnet.ops.modes import by_mode, reaches
 
 BOTH = frozenset({"train", "eval"})
 
@@ -39,12 +42,14 @@ class _Merger:
         for node in self.pending:
             self.twins[_key(node, lambda each: each)].append(node)
             self.twins[_loose_key(node, lambda each: each)].append(node)
+            self.twins[_blind_key(node)].append(node)
         self.position = {node: position for position, node in enumerate(self.pending)}
         self.last_ordered = -1  # position of the last twin found of a node whose place in the order matters
         self.taken: set[fx.Node] = set()
         self.twin: dict[fx.Node, fx.Node] = {}  # node of the eval graph -> that of the train graph, or itself
         self.copies: dict[fx.Node, fx.Node] = {}  # node of either graph -> merged node
         self.training: fx.Node | None = None
+        self.choices: dict[tuple[fx.Node, fx.Node], fx.Node] = {}
 
     def add(self, node: fx.Node) -> None:
         if node.op == "output":
@@ -71,7 +76,8 @@ class _Merger:
             "train": map_aggregate(self.train.output_node().args[0], self._copied),
             "eval": map_aggregate(evaluation.output_node().args[0], self._copied),
         }
-        dual = results["train"] != results["eval"] or any(n.meta["modes"] != BOTH for n in self.graph.nodes)
+        same = results["train"] == results["eval"] and all(n.meta["modes"] == BOTH for n in self.graph.nodes)
+        dual = bool(not same or self.choices)
         output = self.graph.output(results if dual else results["eval"])
         output.meta.update(_plain_meta(output), dual=dual)
         self.graph.lint()
@@ -81,12 +87,36 @@ class _Merger:
         def twin(each: fx.Node) -> fx.Node:
             return self.twin[each]
 
-        for key, accept in ((_key(node, twin), _always), (_loose_key(node, twin), _by_training)):
+        keys = ((_key(node, twin), _always), (_loose_key(node, twin), _by_training), (_blind_key(node), self._meets))
+        for key, accept in keys:
             for candidate in self.twins.get(key, ()):
                 in_order = not _is_ordered(node) or self.position[candidate] > self.last_ordered
                 if candidate not in self.taken and in_order and accept(candidate, node):
                     return candidate
         return None
+
+    def _meets(self, train: fx.Node, evaluation: fx.Node) -> bool:
+        """Whether the two are one operation on what the modes, each by itself, computed just before."""
+        if train in self.copies or not _by_training(train, evaluation):
+            return False
+        operands = zip(_nodes(train), _nodes(evaluation), strict=True)
+        return all(self.twin[e] is t or self._can_choose(t, e) for t, e in operands)
+
+    def _can_choose(self, train: fx.Node, evaluation: fx.Node) -> bool:
+        info = train.meta["value"]
+        alike = isinstance(info, TensorInfo) and info == evaluation.meta["value"]
+        if not alike or train.meta["mutated"] or evaluation.meta["mutated"]:
+            return False
+        if self._is_alone(train) and self._is_alone(evaluation):
+            return True
+        twin = self.twin[evaluation]
+        return reaches(train, lambda node: node is twin, self._is_alone) or reaches(
+            evaluation, lambda node: self.twin[node] is train, self._is_alone
+        )
+
+    def _is_alone(self, node: fx.Node) -> bool:
+        """Whether a node of either graph has, as far as is known, no twin in the other."""
+        return self.twin[node] is node if node in self.twin else node not in self.taken
 
     def _emit_pending(self) -> None:
         self._copy(self.pending.popleft(), frozenset({"train"}))
@@ -103,7 +133,7 @@ class _Merger:
     def _blend(self, train: Any, evaluation: Any, before: fx.Node) -> Any:
         """Return the merged arguments: a flag or probability that differs reads ``self.training``."""
         if isinstance(train, fx.Node):
-            return self.copies[train]
+            return self._choose(self.copies[train], self.copies[evaluation], before)
         if isinstance(train, dict):
             return {key: self._blend(train[key], evaluation[key], before) for key in train}
         if isinstance(train, slice):
@@ -126,6 +156,16 @@ class _Merger:
         scaled.meta.update(_plain_meta(scaled))
         return scaled
 
+    def _choose(self, train: fx.Node, evaluation: fx.Node, before: fx.Node) -> fx.Node:
+        if train is evaluation:
+            return train
+        if (train, evaluation) not in self.choices:
+            with self.graph.inserting_before(before):
+                choice = self.graph.call_function(by_mode, (train, evaluation))
+            choice.meta.update(_plain_meta(choice), value=train.meta["value"], module=before.meta["module"])
+            self.choices[train, evaluation] = choice
+        return self.choices[train, evaluation]
+
     def _training_flag(self) -> fx.Node:
         if self.training is None:
             first = next(iter(self.graph.nodes))
@@ -147,7 +187,7 @@ def _plain_meta(node: fx.Node) -> dict[str, Any]:
     return {"modes": BOTH, "value": None, "module": "", "root": node, "mutated": False, "draws": False}
 
 
-def _key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
+def _key(node: fx.Node, twin: Callable[[fx.Node], Hashable]) -> Hashable:
     return (
         "exact",
         node.op,
@@ -156,7 +196,7 @@ def _key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
     )
 
 
-def _loose_key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
+def _loose_key(node: fx.Node, twin: Callable[[fx.Node], Hashable]) -> Hashable:
     """As the exact key, but blind to flags and probabilities."""
 
     def blind(value: Any) -> Any:
@@ -165,7 +205,20 @@ def _loose_key(node: fx.Node, twin: Callable[[fx.Node], fx.Node]) -> Hashable:
     return ("loose", node.op, node.target, _frozen((node.args, node.kwargs), twin, blind))
 
 
-def _frozen(value: Any, twin: Callable[[fx.Node], fx.Node], leaf: Callable[[Any], Any]) -> Hashable:
+def _blind_key(node: fx.Node) -> Hashable:
+    """As the loose key, but blind to operands."""
+    flags = _loose_key(node, lambda each: "node")
+    return ("blind", node.meta["module"], flags)
+
+
+def _nodes(node: fx.Node) -> list[fx.Node]:
+    """Return the operands of a node in order, each as often as it is read."""
+    found: list[fx.Node] = []
+    map_arg((node.args, node.kwargs), found.append)
+    return found
+
+
+def _frozen(value: Any, twin: Callable[[fx.Node], Hashable], leaf: Callable[[Any], Any]) -> Hashable:
     if isinstance(value, fx.Node):
         return twin(value)
     if isinstance(value, (tuple, list)):

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import fx, nn
 
+from autosubnet.ops.modes import operand_of
+
 Mode = Literal["train", "eval"]
 MODES: tuple[Mode, ...] = ("train", "eval")
 
@@ -32,7 +34,8 @@ class TensorInfo:
 class Trace:
     """A captured model.
 
-    The graph holds the nodes of both modes; ``node.meta["modes"]`` says in which a node runs and
+    The graph holds the nodes of both modes; ``node.meta["modes"]`` says in which a node runs, a ``by_mode`` node
+    stands where the two meet again, and
     ``node.meta["value"]`` holds a :class:`TensorInfo` or a tuple of them. Where the two modes return
     different nodes, the output holds ``{"train": ..., "eval": ...}`` and ``dual`` is true.
 
@@ -65,6 +68,11 @@ class Trace:
         path, _, leaf = target.rpartition(".")
         return getattr(self.model.get_submodule(path), leaf)
 
+    def leaf(self, node: fx.Node) -> nn.Module | None:
+        """Return the leaf module that a node calls."""
+        module: nn.Module | None = self.attribute(str(node.target)) if node.op == "call_module" else None
+        return module
+
     def name_of(self, target: str, role: str) -> str:
         """Return the first name of the tensor ``role`` of the leaf module ``target`` (tied ones share it)."""
         name = f"{target}.{role}"
@@ -88,7 +96,11 @@ def graph_of(graph: fx.Graph, mode: Mode) -> fx.Graph:
     copy = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        if node.op != "output" and mode in node.meta["modes"]:
+        if node.op == "output" or mode not in node.meta["modes"]:
+            continue
+        if (operand := operand_of(node, mode)) is not None:
+            copies[node] = copies[operand]
+        else:
             copies[node] = copy.node_copy(node, copies.__getitem__)
             copies[node].name = node.name
     copy.output(fx.map_arg(output_of(graph, mode), copies.__getitem__))

@@ -12,6 +12,7 @@ from autosubnet.capture.trace import TensorInfo
 from autosubnet.graph.dependency import DependencyGraph, Segment
 from autosubnet.graph.vertex import Vertex
 from autosubnet.graph.view import GraphView
+from autosubnet.ops.effects import edges
 from autosubnet.ops.kind import Kind
 
 
@@ -42,7 +43,7 @@ def _vertices(view: GraphView) -> list[Vertex]:
                     label=label_of(view, node),
                     module=node.meta["module"] or "",
                     variables=view.variables[node],
-                    inputs=_inputs([*node.all_input_nodes, *_writers(node, written)]),
+                    inputs=_inputs([*edges(node, view.trace.leaf(node)), *_writers(node, written)]),
                     shape=node.meta["value"].shape if isinstance(node.meta["value"], TensorInfo) else None,
                 )
             )

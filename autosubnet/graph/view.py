@@ -32,7 +32,7 @@ class GraphView:
         self.rules: dict[fx.Node, Rule] = {}
         for node in self.nodes:
             if node.op in ("call_module", "call_function", "call_method"):
-                module = trace.attribute(str(node.target)) if node.op == "call_module" else None
+                module = trace.leaf(node)
                 self.calls[node] = Call(node, module, self._tensors(str(node.target), module))
                 self.rules[node] = rule_of(node, module)
 

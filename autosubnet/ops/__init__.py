@@ -5,9 +5,11 @@ from autosubnet.ops import (  # noqa: F401  # imported for their registrations
     attention,
     concat,
     convolution,
+    creation,
     elementwise,
     layout,
     linear,
+    modes,
     normalization,
     reduction,
 )

@@ -1,4 +1,4 @@
-"""Operations that do more than return a value."""
+"""What a node does besides returning a value computed from its operands."""
 
 from __future__ import annotations
 
@@ -18,29 +18,18 @@ def _tensors(module: nn.Module) -> list[tuple[str, object]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-_DRAWS = frozenset(
-    [
-        "rand",
-        "rand_like",
-        "randn",
-        "randn_like",
-        "randint",
-        "randint_like",
-        "randperm",
-        "bernoulli",
-        "multinomial",
-        "normal",
-        "poisson",
-    ]
-)
-
-
 def draws(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a node draws random numbers in train mode."""
     if node.op not in ("call_module", "call_function", "call_method"):
         return False
-    call = call_of(node, module)
-    return call.name in _DRAWS or rule_of(node, module).is_random(call)
+    return rule_of(node, module).is_random(call_of(node, module))
+
+
+def edges(node: fx.Node, module: nn.Module | None) -> tuple[fx.Node, ...]:
+    """Return the operands whose values reach the result."""
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return tuple(node.all_input_nodes)
+    return rule_of(node, module).edges(call_of(node, module))
 
 
 def must_stay(node: fx.Node, module: nn.Module | None) -> bool:

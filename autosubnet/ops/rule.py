@@ -64,6 +64,10 @@ class Rule:
         """Return the vertex's kind (OTOv3, Section 3.1)."""
         return self.kind
 
+    def edges(self, call: Call) -> tuple[fx.Node, ...]:
+        """Return the operands whose values reach the result: the edges of the dependency graph."""
+        return tuple(call.node.all_input_nodes)
+
     def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
         """Return which output entries are zero for every input, given those of the operands (zero transfer)."""
         return call.nothing_known()

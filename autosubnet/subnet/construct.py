@@ -108,12 +108,14 @@ def _removed(plan: Plan) -> list[fx.Node]:
 
 def _notes(plan: Plan) -> Iterator[str]:
     view, live = plan.view, plan.erasure.live
-    called = {node.target for node in live}
-    for node in _removed(plan):
+    stateful = {node for node in view.calls if view.rules[node].is_stateful(view.calls[node])}
+    written = {name for node in stateful & live for name in _buffers(view, node)}
+    for node in (each for each in view.nodes if each not in live):
         if node in view.calls and view.rules[node].is_random(view.calls[node]):
             yield f"random operation {node.name!r} was removed: later draws differ in train mode"
-        elif node in view.calls and view.rules[node].is_stateful(view.calls[node]) and node.target in called:
-            yield f"module {node.target!r} lost a call: its running statistics differ in train mode"
+        elif node in stateful and (shared := written.intersection(_buffers(view, node))):
+            module = min(shared).rpartition(".")[0]
+            yield f"module {module!r} lost a call: its running statistics differ in train mode"
     for node in live:
         if node in plan.cuts and node in view.calls and view.rules[node].is_random(view.calls[node]):
             yield f"random operation {node.name!r} was narrowed: its draws differ in train mode"
@@ -122,3 +124,10 @@ def _notes(plan: Plan) -> Iterator[str]:
     for node in view.trace.graph.output_node().all_input_nodes:
         if node.meta["data"] and not any(each.depends(node) for each in dependences):
             yield f"output {node.name!r} no longer depends on any input and was kept as a constant"
+
+
+def _buffers(view: GraphView, node: fx.Node) -> list[str]:
+    """Return the names of the buffers that a call reads, its module's own or fetched ones."""
+    fetched = (view.attribute_name(source) for source in node.all_input_nodes)
+    names = [*view.calls[node].tensors.values(), *(name for name in fetched if name)]
+    return [name for name in names if name not in view.parameters]

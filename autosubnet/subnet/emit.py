@@ -18,6 +18,7 @@ from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
 from autosubnet.ops.effects import must_stay
 from autosubnet.ops.masks import Mask
+from autosubnet.ops.modes import operand_of
 from autosubnet.ops.rule import Alias, Replace
 from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, leaves
 from autosubnet.subnet.dual import DualGraphModule
@@ -96,7 +97,11 @@ class _Emitter:
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         for node in self.graph.nodes:
-            if mode in node.meta["modes"]:
+            if mode not in node.meta["modes"]:
+                continue
+            if (operand := operand_of(node, mode)) is not None:
+                copies[node] = copies[operand]
+            else:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         result = output_of(self.view.trace.graph, mode)
         graph.output(map_arg(result, lambda node: copies[self.env[self.erasure.resolve(node)]]))

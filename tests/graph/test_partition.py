@@ -307,6 +307,63 @@ def test_partition_of_a_residual_needs_no_norm() -> None:
     ]
 
 
+class Noisy(nn.Module):
+    """Noise on the input in train mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b, self.head = (nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            x = x + 0.1 * torch.randn_like(x)
+        x = self.stem(x)
+        x = x + self.a(x)
+        return self.head(x + self.b(x))
+
+
+class HandMadeDropPath(nn.Module):
+    """Stochastic depth as many write it: nothing at all in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(6, 6) for _ in range(3))
+
+    def drop(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        return x * torch.empty(x.shape[0], 1).bernoulli_(0.9) / 0.9
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.a, self.b, self.c):
+            x = x + self.drop(layer(x))
+        return x
+
+
+class ScaledInEval(nn.Module):
+    """Each mode computes something of its own, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x * torch.rand(x.shape[0], 1) if self.training else x * 0.5
+        x = x + self.a(x)
+        return x + self.b(x)
+
+
+@pytest.mark.parametrize(
+    ("cls", "groups"), [(Noisy, ["a", "b"]), (HandMadeDropPath, ["a", "b", "c"]), (ScaledInEval, ["a", "b"])]
+)
+def test_an_operation_of_one_mode_alone_does_not_hide_the_groups_behind_it(
+    cls: type[nn.Module], groups: list[str]
+) -> None:
+    oto = AutoSubnet(cls(), torch.randn(3, 6))
+    assert [group.name for group in oto.groups] == groups
+
+
 def test_an_in_place_sum_behind_stochastic_depth_does_not_hide_the_groups() -> None:
     """EfficientNet's block: in eval mode the layer returns the very tensor that it was given."""
 

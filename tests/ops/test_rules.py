@@ -14,6 +14,7 @@ from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.ops.masks import is_zero
+from autosubnet.ops.modes import by_mode
 
 from .case import Case, clear, sprinkle
 from .table import CASES, SAME_AS, covered, registered, rule_for
@@ -129,17 +130,32 @@ def first_of(masks: Any) -> Any:
 
 
 def test_entries_claimed_independent_of_the_input_are(case: Case) -> None:
+    """In eval mode; behind a choice by mode in at least one of the two."""
     model, trace, view = prepared(case)
     source = next(node for node in view.nodes if node.op == "placeholder")
     for seed in SEEDS:
         sprinkle(model, seed)
         masks = {n.name: mask for n, mask in Dependence(view, Propagation(view, values_of(view)), source).masks.items()}
-        first: dict[str, list[torch.Tensor]] = {}
+        modes = MODES if case.operator is by_mode else MODES[1:]
+        varying = [varying_entries(trace, mode, masks, [case.draw(draw) for draw in range(3)]) for mode in modes]
+        for name in set.intersection(*map(set, varying)):
+            both = torch.stack([each[name] for each in varying]).all(0)
+            assert not both.any(), f"{name}: entries claimed independent of x vary with it"
 
-        def see(node: fx.Node, value: Any, first: Any = first, masks: Any = masks) -> None:
-            seen = [tensor[spread(mask, tensor, node)] for mask, tensor in pairs(masks[node.name], value)]
-            for before, now in zip(first.setdefault(node.name, seen), seen, strict=True):
-                assert torch.equal(before, now), f"{node.format_node()}: entries claimed independent of x vary with it"
 
-        for draw in range(3):
-            replay(trace, "eval", case.draw(draw), see)
+def varying_entries(trace: Trace, mode: Any, masks: Any, inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return which of the entries of each node that are claimed independent of the input vary with it."""
+    first: dict[str, list[torch.Tensor]] = {}
+    found: dict[str, torch.Tensor] = {}
+
+    def see(node: fx.Node, value: Any) -> None:
+        if node.target in (torch.empty, torch.empty_like, "new_empty"):
+            return  # memory as it was found
+        seen = [tensor[spread(mask, tensor, node)] for mask, tensor in pairs(masks[node.name], value)]
+        for number, (before, now) in enumerate(zip(first.setdefault(node.name, seen), seen, strict=True)):
+            name = f"{node.name}[{number}]"
+            found[name] = found.get(name, torch.zeros_like(now, dtype=torch.bool)) | (before != now)
+
+    for x in inputs:
+        replay(trace, mode, x, see)
+    return found

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from autosubnet.capture.preserve import preserved
 from autosubnet.capture.trace import TensorInfo
 from autosubnet.ops.call import Value
+from autosubnet.ops.modes import operand_of
 from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, apply, leaves, product, windows
 
 from .case import Case
@@ -58,6 +59,9 @@ def shapes_of(case: Case, x: Tensor) -> dict[str, Any] | None:
         except (RuntimeError, ValueError, IndexError):
             return None
         Recorder(trace.module("eval").eval(), see).run(x)
+    for node in trace.graph.nodes:
+        if (operand := operand_of(node, "eval")) is not None:
+            values[node.name] = values[operand.name]
     return values
 
 
@@ -69,7 +73,8 @@ def test_written_out_sizes(case: Case) -> None:
         if values is None:
             continue
         for node, rule in view.rules.items():
-            if isinstance(node.meta["value"], TensorInfo) and not node.meta["mutated"]:
+            runs = "eval" in node.meta["modes"]
+            if runs and isinstance(node.meta["value"], TensorInfo) and not node.meta["mutated"]:
                 sizes = rule.sizes(view.calls[node], FromOperands())
                 if sizes is not None:
                     found = [evaluate(each, values) for each in sizes]

@@ -27,7 +27,7 @@ def oracle(x_dot_g: float, x_sq: float, g_sq: float, steps_left: int) -> float:
     if lam_max <= lam_min * (1 + 1e-6):
         return lam_min + wish
     lam = max(wish, 2 * lam_min)
-    return lam if lam < lam_max else (lam_min + lam_max) / 2
+    return lam if lam < lam_max * (1 - 1e-6) else (lam_min + lam_max) / 2
 
 
 @given(vectors, st.integers(1, 1000))
@@ -59,6 +59,13 @@ def test_where_the_published_cap_lets_the_norm_grow() -> None:
     g = torch.tensor([-0.5, 0.2], dtype=torch.float64)
     lam = choose_lambda(*sums(x, g), 10**6)
     assert lam > 0.5
+
+
+def test_where_twice_lambda_min_is_lambda_max_the_midpoint_is_chosen() -> None:
+    """At 45 degrees, whatever the last bit says, down to the smallest norms."""
+    for size in (1.0, 3.0, 1e-3, 1e-30, 1e-122):
+        x, g = torch.tensor([[0.0, -size], [5.0, 5.0]], dtype=torch.float64)
+        torch.testing.assert_close(choose_lambda(*sums(x, g), 10**6).item(), 7.5)
 
 
 def test_parallel_gradient_leaves_the_schedule() -> None:

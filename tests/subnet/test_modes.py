@@ -207,6 +207,30 @@ def test_a_norm_that_loses_one_of_its_calls_is_noted() -> None:
     assert "train mode" in note
 
 
+def test_a_norm_as_a_function_that_goes_does_not_trouble_the_others() -> None:
+    """Many norms are calls of one function; only those that share statistics share their calls."""
+
+    class Norm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(4)), nn.Parameter(torch.zeros(4))
+            self.mean, self.variance = nn.Buffer(torch.zeros(4)), nn.Buffer(torch.ones(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, self.training)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), Norm(), Norm()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.first(self.a(x)) + self.second(self.b(x))
+
+    x = example(3, 3, 4, 4)
+    shrink(settled(Net(), x), (x,), "b", "second")
+
+
 def test_a_norm_that_goes_wholly_is_no_matter() -> None:
     class Normed(nn.Module):
         def __init__(self) -> None:
