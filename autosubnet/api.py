@@ -27,6 +27,7 @@ from autosubnet.graph.validity import Validity, required, select
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, carry_optimizer
 from autosubnet.subnet import Report, construct
+from autosubnet.subnet.report import constant
 
 if TYPE_CHECKING:
     from autosubnet.viz import Picture
@@ -164,13 +165,28 @@ class AutoSubnet:
 
     # ------------------------------------------------------------------ training
 
-    def h2spg(self, lr: float | None = None, **options: Any) -> H2SPG:
+    def h2spg(
+        self,
+        lr: float | None = None,
+        *,
+        variant: str = "sgd",
+        total_steps: int | None = None,
+        warmup_steps: int | None = None,
+        projection_steps: int | None = None,
+        target_group_sparsity: float = 0.5,
+        **options: Any,
+    ) -> H2SPG:
         """Return the H2SPG optimizer over all parameters of the model (OTOv3, Algorithm 3).
 
         Args:
             lr: learning rate; the variant's usual one by default.
-            **options: see :class:`autosubnet.optim.H2SPG`: ``variant``, ``total_steps``, ``warmup_steps``,
-                ``projection_steps``, ``target_group_sparsity`` and the options of the base optimizer.
+            variant: the base optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+            total_steps: optimizer steps of the whole training.
+            warmup_steps: steps that only score; a quarter of ``total_steps`` by default.
+            projection_steps: steps in which the chosen groups go to zero; a quarter of ``total_steps`` by default.
+            target_group_sparsity: share of the groups that are chosen, rounded down; in [0, 1].
+            **options: ``params``, ``score``, ``score_momentum`` and ``epsilon`` as in
+                :class:`autosubnet.optim.H2SPG`, and those of the base optimizer (``momentum``, ``weight_decay``, ...).
 
         Raises:
             InputError: an option is out of range.
@@ -180,7 +196,18 @@ class AutoSubnet:
         def choose(order: Sequence[int], count: int) -> list[int]:
             return select(self._validity, self.groups, order, count)
 
-        self._optimizer = H2SPG(self.model, self.groups, choose, lr=lr, **options)
+        self._optimizer = H2SPG(
+            self.model,
+            self.groups,
+            choose,
+            lr=lr,
+            variant=variant,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
+            projection_steps=projection_steps,
+            target_group_sparsity=target_group_sparsity,
+            **options,
+        )
         return self._optimizer
 
     def carry_optimizer(self, optimizer: torch.optim.Optimizer, subnet: fx.GraphModule) -> torch.optim.Optimizer:
@@ -318,9 +345,8 @@ def count_flops(module: nn.Module, inputs: Inputs) -> int:
 
 
 def _warn(subnet: fx.GraphModule) -> None:
-    for note in subnet.meta["autosubnet"].notes:
-        if note.startswith("output "):
-            warnings.warn(note, AutoSubnetWarning, stacklevel=3)
+    for output in subnet.meta["autosubnet"].constant_outputs:
+        warnings.warn(constant(output), AutoSubnetWarning, stacklevel=3)
 
 
 def _is_zero(parameters: Mapping[str, torch.Tensor], each: Any) -> bool:

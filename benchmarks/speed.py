@@ -7,6 +7,9 @@ Three tables, each as ratios taken in the same run, since machines are noisy:
   ``torch.optim.SGD(foreach=True)``, in interleaved pairs;
 * capture and partition of chains of 100 to 10,000 vertices.
 
+It ends with status 1 where a stage takes more than three eager forwards and half a second, or a step more than
+1.05 times SGD's.
+
     python benchmarks/speed.py
 """
 
@@ -18,7 +21,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ RESULTS = Path(__file__).parent / "results" / "speed.json"
 MODELS = ("resnet50", "densenet121", "convnext_tiny")
 SIZES = (100, 300, 1000, 3000, 10000)
 WARMUP = PROJECTION = 8
+STEP_ALLOWED = 1.05
 
 
 def seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -122,7 +126,7 @@ def chain(vertices: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="timings of each stage (default %(default)s)")
-    parser.add_argument("--pairs", type=int, default=31, help="pairs of training steps (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=61, help="pairs of training steps (default %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file (default %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -136,6 +140,19 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(json.dumps(result, indent=2))
+    if missed := list(misses(result)):
+        sys.exit("too slow: " + "; ".join(missed))
+
+
+def misses(result: dict[str, Any]) -> Iterator[str]:
+    """Yield what exceeds its limit."""
+    for name, row in result["stages"].items():
+        for stage in ("capture_and_partition", "construct"):
+            if row[stage] > row[f"{stage}_allowed"]:
+                yield f"{stage} of {name}: {row[stage]:.2f} s of {row[f'{stage}_allowed']:.2f} s"
+    for phase, ratio in result["step_ratios"].items():
+        if ratio > STEP_ALLOWED:
+            yield f"a step in {phase}: {ratio:.3f} of {STEP_ALLOWED}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -11,12 +10,12 @@ from torch import fx
 
 from autosubnet.capture import Trace
 from autosubnet.errors import NonFiniteError
-from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.subnet.cut import cuts
 from autosubnet.subnet.emit import Plan, emit
 from autosubnet.subnet.erase import erase
+from autosubnet.subnet.notes import constant_outputs, training_notes
 from autosubnet.subnet.report import Report
 from autosubnet.subnet.verify import verify
 
@@ -43,8 +42,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
     subnet.train(trace.model.training)
     report = _report(plan, subnet)
     if check:
-        training_differs = any(note.startswith(("random operation", "module")) for note in report.notes)
-        result = verify(trace, subnet, compare_training=not training_differs)
+        result = verify(trace, subnet, compare_training=not report.training_notes)
         report = replace(report, **result)
     subnet.meta["autosubnet"] = report
     return subnet
@@ -95,39 +93,9 @@ def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
             sum(p.numel() for p in view.parameters.values()),
             sum(p.numel() for p in subnet.parameters()),
         ),
-        removed_vertices=tuple(node.name for node in _removed(plan)),
+        removed_vertices=tuple(n.name for n in view.nodes if n.meta["data"] and n not in plan.erasure.live),
         removed_params=tuple(name for name in view.parameters if not left.intersection(names[name])),
         kept={name: plan.kept(first) for first in sliced for name in names[first] & present},
-        notes=tuple(_notes(plan)),
+        training_notes=tuple(training_notes(plan)),
+        constant_outputs=tuple(constant_outputs(plan)),
     )
-
-
-def _removed(plan: Plan) -> list[fx.Node]:
-    return [node for node in plan.view.nodes if node.meta["data"] and node not in plan.erasure.live]
-
-
-def _notes(plan: Plan) -> Iterator[str]:
-    view, live = plan.view, plan.erasure.live
-    stateful = {node for node in view.calls if view.rules[node].is_stateful(view.calls[node])}
-    written = {name for node in stateful & live for name in _buffers(view, node)}
-    for node in (each for each in view.nodes if each not in live):
-        if node in view.calls and view.rules[node].is_random(view.calls[node]):
-            yield f"random operation {node.name!r} was removed: later draws differ in train mode"
-        elif node in stateful and (shared := written.intersection(_buffers(view, node))):
-            module = min(shared).rpartition(".")[0]
-            yield f"module {module!r} lost a call: its running statistics differ in train mode"
-    for node in live:
-        if node in plan.cuts and node in view.calls and view.rules[node].is_random(view.calls[node]):
-            yield f"random operation {node.name!r} was narrowed: its draws differ in train mode"
-    inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
-    dependences = [Dependence(view, plan.propagation, node) for node in inputs]
-    for node in view.trace.graph.output_node().all_input_nodes:
-        if node.meta["data"] and not any(each.depends(node) for each in dependences):
-            yield f"output {node.name!r} no longer depends on any input and was kept as a constant"
-
-
-def _buffers(view: GraphView, node: fx.Node) -> list[str]:
-    """Return the names of the buffers that a call reads, its module's own or fetched ones."""
-    fetched = (view.attribute_name(source) for source in node.all_input_nodes)
-    names = [*view.calls[node].tensors.values(), *(name for name in fetched if name)]
-    return [name for name in names if name not in view.parameters]

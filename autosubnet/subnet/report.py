@@ -15,7 +15,8 @@ class Report:
         removed_vertices: vertices of the trace graph that are gone.
         removed_params: parameters that are gone entirely.
         kept: for each parameter or buffer that was sliced: dimension -> surviving indices.
-        notes: what the user should know, such as a random operation that was removed.
+        training_notes: why train mode is not equal, such as a random operation that was removed.
+        constant_outputs: outputs that no longer depend on any input and were kept as constants.
         max_difference: largest absolute difference of outputs seen in verification, ``None`` if not verified.
         relative_difference: the same over the variation of the output over inputs.
         dtype: the dtype in which it was verified.
@@ -25,7 +26,18 @@ class Report:
     removed_vertices: tuple[str, ...]
     removed_params: tuple[str, ...]
     kept: Mapping[str, Mapping[int, tuple[int, ...]]]
-    notes: tuple[str, ...] = ()
+    training_notes: tuple[str, ...] = ()
+    constant_outputs: tuple[str, ...] = ()
     max_difference: float | None = None
     relative_difference: float | None = None
     dtype: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know, in sentences."""
+        return (*self.training_notes, *map(constant, self.constant_outputs))
+
+
+def constant(output: str) -> str:
+    """Return a sentence on an output that became constant."""
+    return f"output {output!r} no longer depends on any input and was kept as a constant"

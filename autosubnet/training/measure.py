@@ -13,7 +13,9 @@ from pathlib import Path
 import onnxruntime
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from autosubnet.api import count_flops
+from autosubnet.capture import Inputs
 
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "accelerate")
 
@@ -23,15 +25,9 @@ def num_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@torch.no_grad()
 def multiply_adds(model: nn.Module, images: Tensor) -> int:
-    """Return the multiply-adds of one of the images ``(N, C, H, W)``: half of what PyTorch's counter says."""
-    was_training = model.training
-    model.eval()
-    with FlopCounterMode(display=False) as counter:
-        model(images)
-    model.train(was_training)
-    return int(counter.get_total_flops()) // 2 // len(images)
+    """Return the multiply-adds of one of the images ``(N, C, H, W)``: half the floating-point operations."""
+    return count_flops(model, Inputs.of(images)) // 2
 
 
 def onnx_latency(paths: Mapping[str, Path], images: Tensor, rounds: int = 200) -> dict[str, float]:

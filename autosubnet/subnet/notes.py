@@ -1,0 +1,45 @@
+"""What a person should know of a construction: where train mode differs, and which outputs are constant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import fx
+
+from autosubnet.graph.dependence import Dependence
+from autosubnet.graph.view import GraphView
+from autosubnet.subnet.emit import Plan
+
+
+def training_notes(plan: Plan) -> Iterator[str]:
+    """Yield why train mode is not equal: random operations that went, statistics that lost a call."""
+    view, live = plan.view, plan.erasure.live
+    random = [node for node in view.calls if view.rules[node].is_random(view.calls[node])]
+    stateful = [node for node in view.calls if view.rules[node].is_stateful(view.calls[node])]
+    written = {name for node in stateful if node in live for name in _buffers(view, node)}
+    for node in random:
+        if node not in live:
+            yield f"random operation {node.name!r} was removed: later draws differ in train mode"
+        elif node in plan.cuts:
+            yield f"random operation {node.name!r} was narrowed: its draws differ in train mode"
+    for node in stateful:
+        shared = written.intersection(_buffers(view, node))
+        if node not in live and shared:
+            module = min(shared).rpartition(".")[0]
+            yield f"module {module!r} lost a call: its running statistics differ in train mode"
+
+
+def constant_outputs(plan: Plan) -> Iterator[str]:
+    """Yield the names of outputs that no longer depend on any input."""
+    inputs = [node for node in plan.view.nodes if node.op == "placeholder" and node.meta["data"]]
+    dependences = [Dependence(plan.view, plan.propagation, node) for node in inputs]
+    for node in plan.view.trace.graph.output_node().all_input_nodes:
+        if node.meta["data"] and not any(each.depends(node) for each in dependences):
+            yield node.name
+
+
+def _buffers(view: GraphView, node: fx.Node) -> list[str]:
+    """Return the names of the buffers that a call reads, its module's own or fetched ones."""
+    fetched = (view.attribute_name(source) for source in node.all_input_nodes)
+    names = [*view.calls[node].tensors.values(), *(name for name in fetched if name)]
+    return [name for name in names if name not in view.parameters]
