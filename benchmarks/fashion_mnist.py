@@ -28,7 +28,7 @@ from autosubnet.training.data import ImageData, load
 from autosubnet.training.settings import Settings
 
 WIDTH = 0.125
-EPOCHS = 4
+EPOCHS = 6
 SEEDS = (0, 1, 2)
 NUMBERS = ("num_params", "multiply_adds", "accuracy")
 RESULTS = Path(__file__).parent / "results" / "fashion_mnist.json"
