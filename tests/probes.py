@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ def tensors(value: Any) -> list[Tensor]:
         return [tensor for part in value.values() for tensor in tensors(part)]
     if isinstance(value, list | tuple):
         return [tensor for part in value for tensor in tensors(part)]
+    if is_dataclass(value):
+        return [tensor for part in fields(value) for tensor in tensors(getattr(value, part.name))]
     return []
 
 

@@ -72,7 +72,7 @@ def takes(model: nn.Module, inputs: Inputs) -> bool:
     """Whether the model runs on ``inputs``: most that end in a linear layer take one resolution only."""
     try:
         with torch.no_grad():
-            run(model, inputs, train=False)
+            run(copy.deepcopy(model), inputs, train=False)
     except (RuntimeError, AssertionError):  # timm and torchvision assert the size of an image
         return False
     return True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.node import map_arg
 
-from autosubnet.capture.observe import info_of
+from autosubnet.capture.observe import info_of, tensors_in
 from autosubnet.capture.sizes import TracedNumber
 from autosubnet.errors import CaptureError
 
@@ -36,26 +38,39 @@ def returned(result: Any, node_of: NodeOf) -> Any:
     """Return what a model returns with nodes in place of tensors, in the same structure.
 
     Raises:
-        CaptureError: the structure is not one of tuples, named tuples, lists and dicts.
+        CaptureError: the structure is not one of tuples, named tuples, lists, dicts and dataclasses.
     """
     if isinstance(result, torch.Tensor):
         return node_of(result)
     if isinstance(result, TracedNumber):
         return result.node
-    if hasattr(type(result), "n_sequence_fields"):  # torch.return_types: made by a call of their own
-        items = [returned(each, node_of) for each in result]
-        node = items[0].graph.call_function(type(result), (items,))
-        node.meta["value"] = info_of(tuple(result))
-        return node
+    if hasattr(type(result), "n_sequence_fields"):  # torch.return_types
+        return _made(result, ([returned(each, node_of) for each in result],), {})
+    if is_dataclass(result):
+        given = [each.name for each in fields(result) if each.init]
+        return _made(result, (), {name: returned(getattr(result, name), node_of) for name in given})
     if isinstance(result, torch.Size):
         return tuple(returned(each, node_of) for each in result)
     if isinstance(result, (tuple, list)):
         items = [returned(each, node_of) for each in result]
         return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
-    if type(result) is dict:
-        return {key: returned(each, node_of) for key, each in result.items()}
+    if isinstance(result, dict):
+        named = {key: returned(each, node_of) for key, each in result.items()}
+        return named if type(result) is dict else _made(result, (named,), {})
     if result is None or isinstance(result, (bool, int, float, str)):
         return result
     raise CaptureError(
-        f"the model returns a {type(result).__name__}; let it return tensors, tuples, lists or dicts of them"
+        f"the model returns a {type(result).__name__}; let it return tensors, or tuples, lists, dicts or dataclasses "
+        f"of them"
     )
+
+
+def _made(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node | Any:
+    """Return the node that makes a container of the same class; the container as it is where it holds no tensor."""
+    held: list[fx.Node] = []
+    map_arg((args, kwargs), held.append)
+    if not held:
+        return type(result)(*args, **kwargs)
+    node = held[0].graph.call_function(type(result), args, kwargs)
+    node.meta["value"] = info_of(tuple(tensors_in(result)))
+    return node

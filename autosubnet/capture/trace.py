@@ -91,6 +91,14 @@ def output_of(graph: fx.Graph, mode: Mode) -> Any:
     return result[mode] if graph.output_node().meta.get("dual") else result  # type: ignore[index,call-overload]  # a dict where dual
 
 
+def outputs_of(graph: fx.Graph, mode: Mode) -> list[fx.Node]:
+    """Return the nodes that compute what the graph returns in ``mode``, containers looked into."""
+    found: list[fx.Node] = []
+    fx.map_arg(output_of(graph, mode), found.append)
+    made = [node for node in found if isinstance(node.target, type)]
+    return [*(node for node in found if node not in made), *(each for node in made for each in node.all_input_nodes)]
+
+
 def graph_of(graph: fx.Graph, mode: Mode) -> fx.Graph:
     """Return a copy of the nodes that run in ``mode``; names and meta data stay."""
     copy = fx.Graph()

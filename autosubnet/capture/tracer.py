@@ -263,9 +263,15 @@ class Tracer(TorchFunctionMode):
         if name == "shape" and self._is_traced(tensor):
             return sizes_of(tensor, self._node(tensor), self._freeze)
         if isinstance(value, torch.Tensor) and name != "grad" and self._is_traced(tensor):
-            node = self.graph.call_function(getattr, (self._node(tensor), name))
+            node = self._attribute(self._node(tensor), name, tensor.ndim)
             return self._bind_result(value, node, (tensor,))
         return value
+
+    def _attribute(self, node: fx.Node, name: str, ndim: int) -> fx.Node:
+        """Record the read of an attribute that is a tensor; a transpose as the method that rules know."""
+        if name == "mT" or (name == "T" and ndim == 2):
+            return self.graph.call_method("transpose", (node, -2, -1))
+        return self.graph.call_function(getattr, (node, name))
 
     def _sizes(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         tensor = args[0]

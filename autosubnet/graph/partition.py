@@ -7,7 +7,8 @@ a reason. Deviations from the paper:
 * groups may overlap: behind a concat a group also owns the matching slices of every per-channel affine that
   reads its block (``cat -> BatchNorm -> ReLU -> conv``), where that lets the block's channels be cut out;
 * a group at a product makes the product zero; what dies behind it is dead code, not part of the group;
-* a parameter that other vertices use too, or that is frozen, refuses the candidate.
+* a parameter that other vertices use too, or that is frozen, refuses the candidate;
+* the v of a weight norm, whose zero gives 0 / 0, is left out: its g makes the zero.
 """
 
 from __future__ import annotations
@@ -100,6 +101,9 @@ class _Prover:
         self.kept = kept
         self.propagation = Propagation(view)
         self.nodes = {node.name: node for node in view.nodes}
+        calls = view.calls.items()
+        divisors = {view.owner(each) for node, call in calls for each in view.rules[node].divisors(call)}
+        self.divisors = divisors - {None}
         self.users: dict[str, set[fx.Node]] = {}
         for node in view.nodes:
             if node.meta["data"]:
@@ -127,7 +131,7 @@ class _Prover:
 
     def group(self, segment: Segment) -> Group:
         """Return the group of a proved segment, with what it owns behind concats."""
-        slices = [ParameterSlice(name) for name in segment.variables]
+        slices = [ParameterSlice(name) for name in self._can_be_zero(segment)]
         own = {self.nodes[name] for name in segment.vertices}
         extended: dict[str, Mask] = {}
         log = undo = self.propagation.update(self._zeroed(segment))
@@ -167,7 +171,11 @@ class _Prover:
         return dict.fromkeys(names, channels)
 
     def _zeroed(self, segment: Segment) -> dict[str, Mask]:
-        return {name: uniform(self.view.parameters[name].ndim, True) for name in segment.variables}
+        return {name: uniform(self.view.parameters[name].ndim, True) for name in self._can_be_zero(segment)}
+
+    def _can_be_zero(self, segment: Segment) -> list[str]:
+        """All variables but those by whose norm something is divided."""
+        return [name for name in segment.variables if name not in self.divisors]
 
     def _trains(self, name: str) -> bool:
         return self.view.parameters[name].requires_grad

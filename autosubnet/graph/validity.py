@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from torch import fx
 
-from autosubnet.capture.trace import MODES, TensorInfo, output_of
+from autosubnet.capture.trace import MODES, TensorInfo, outputs_of
 from autosubnet.errors import BudgetError, InputError
 from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.groups import Group
@@ -39,9 +39,7 @@ class Validity:
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
         self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}
-        self.outputs = {
-            node: self._sources(node) for mode in MODES for node in _nodes_in(output_of(view.trace.graph, mode))
-        }
+        self.outputs = {node: self._sources(node) for mode in MODES for node in outputs_of(view.trace.graph, mode)}
 
     def try_add(self, group: Group) -> bool:
         """Remove one group more if the set stays valid; say whether it was."""
@@ -152,13 +150,3 @@ def _greedy(validity: Validity, groups: Sequence[Group], order: Iterable[int], c
 
 def _is_floating(info: object) -> bool:
     return isinstance(info, TensorInfo) and info.dtype.is_floating_point
-
-
-def _nodes_in(structure: object) -> list[fx.Node]:
-    if isinstance(structure, fx.Node):
-        return [structure]
-    if isinstance(structure, dict):
-        return [node for each in structure.values() for node in _nodes_in(each)]
-    if isinstance(structure, (tuple, list)):
-        return [node for each in structure for node in _nodes_in(each)]
-    return []

@@ -167,7 +167,21 @@ class AddProduct(Broadcast):
 
 
 class Compare(Broadcast):
-    """Comparisons and logic: nothing is claimed of their values."""
+    """Comparisons and logic: ``False`` is zero."""
+
+    def __init__(self, differs: bool) -> None:
+        self.differs = differs
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """False where both operands are zero, if it asks in what they differ."""
+        if not self.differs:
+            return call.nothing_known()
+        first, second = call.node.args[0], call.argument(1, "other")
+        return mask_of(call, first, zeros) & mask_of(call, second, zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """One of two zeros may be."""
+        return "it compares, and what it finds of zeros may be true"
 
 
 register_rule(Sum(1), functions=[operator.add, torch.add], methods=["add"])
@@ -179,16 +193,13 @@ register_rule(Choice(1), functions=[torch.where])
 register_rule(MaskedFill(), functions=[torch.masked_fill], methods=["masked_fill"])
 register_rule(AddProduct(), functions=[torch.addcmul], methods=["addcmul"])
 register_rule(
-    Compare(),
-    functions=[
-        torch.eq,
-        torch.ne,
-        torch.lt,
-        torch.le,
-        torch.gt,
-        torch.ge,
-        torch.logical_and,
-        torch.logical_or,
-    ],
-    methods=["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"],
+    Compare(differs=True),
+    functions=[torch.ne, torch.lt, torch.gt, torch.logical_or],
+    methods=["ne", "lt", "gt", "logical_or"],
 )
+register_rule(
+    Compare(differs=False),
+    functions=[torch.eq, torch.le, torch.ge],
+    methods=["eq", "le", "ge"],
+)
+register_rule(Product(), functions=[torch.logical_and], methods=["logical_and"])

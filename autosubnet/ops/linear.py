@@ -102,5 +102,55 @@ class Embedding(Rule):
             module.embedding_dim = width
 
 
+class Bilinear(Rule):
+    """y[o] = x1^T W[o] x2 + b[o] over the last dimensions; W is (out, in1, in2)."""
+
+    kind = Kind.STEM
+
+    def _operands(self, call: Call) -> tuple[fx.Node, fx.Node]:
+        return call.node.args[0], call.node.args[1]  # type: ignore[return-value]  # two tensors
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """y[o] is zero if b[o] is and x1, x2 or W[o] is."""
+        weight, bias = call.tensor("weight", 2), call.tensor("bias", 3)
+        if weight is None:
+            return call.nothing_known()
+        first, second = (zeros(each).all(axis=-1, keepdims=True) for each in self._operands(call))
+        zero = first | second | zeros(weight).all(axis=(1, 2))
+        return zero if bias is None else zero & zeros(bias)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """Features of either input and of the output go with a dimension of the weight each."""
+        weight, bias = call.tensor("weight", 2), call.tensor("bias", 3)
+        if weight is None:
+            return
+        last = len(call.shape) - 1
+        yield Tie(call.node, last, weight, 0)
+        if bias is not None:
+            yield Tie(call.node, last, bias, 0)
+        for number, each in enumerate(self._operands(call), start=1):
+            yield Tie(each, last, weight, number)
+            for dim in range(last):
+                yield Tie(each, dim, call.node, dim)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Bias or weights without a group."""
+        return "it has weights or a bias that are not zero"
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the inputs but for the last."""
+        return [*sizes.of(self._operands(call)[0])[:-1], call.shape[-1]]
+
+    def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
+        """Set the numbers of features."""
+        last = len(call.shape) - 1
+        for name, each in zip(("in1_features", "in2_features"), self._operands(call), strict=True):
+            if (features := kept(each, last)) is not None:
+                setattr(module, name, features)
+        if (outputs := kept(call.node, last)) is not None:
+            module.out_features = outputs
+
+
+register_rule(Bilinear(), modules=[nn.Bilinear], functions=[F.bilinear])
 register_rule(Linear(), modules=[nn.Linear], functions=[F.linear])
 register_rule(Embedding(), modules=[nn.Embedding], functions=[F.embedding])

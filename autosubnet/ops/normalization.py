@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from autosubnet.ops.call import Call, Value, is_tensor
 from autosubnet.ops.kind import Kind
@@ -172,7 +172,25 @@ class LayerNorm(Normalization):
             yield Tie(call.input, dim, call.node, dim)
 
 
-class WeightNormalised(Rule):
+class WeightNorm(Rule):
+    """g v / ||v||: zero where g is; v itself is never to be zero."""
+
+    kind = Kind.ACCESSORY
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where g is."""
+        return zeros(call.node.args[1]) | known(call, False)  # type: ignore[arg-type]  # g is a tensor
+
+    def divisors(self, call: Call) -> tuple[fx.Node, ...]:
+        """v."""
+        return (call.input,)
+
+    def why_not_zero(self, call: Call) -> str:
+        """g decides."""
+        return "its g is not zero"
+
+
+class Normalised(Rule):
     """Scaling by a norm computed from the tensor itself: 0 / 0 where it is zero, so nothing is claimed."""
 
     kind = Kind.ACCESSORY
@@ -192,4 +210,5 @@ for _dims, _class in enumerate((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.Instanc
 register_rule(InstanceNorm(), functions=[F.instance_norm])
 register_rule(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
 register_rule(LayerNorm(), modules=[nn.LayerNorm, nn.RMSNorm], functions=[F.layer_norm, F.rms_norm])
-register_rule(WeightNormalised(), functions=[F.normalize, torch._weight_norm])
+register_rule(WeightNorm(), functions=[torch._weight_norm])
+register_rule(Normalised(), functions=[F.normalize])

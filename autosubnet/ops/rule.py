@@ -88,6 +88,10 @@ class Rule:
         """Return per-channel parameters whose zeros make the same channels of the output zero."""
         return ()
 
+    def divisors(self, call: Call) -> tuple[fx.Node, ...]:
+        """Return operands that it divides by the norm of: to set them to zero gives 0 / 0."""
+        return ()
+
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Return which indices go together (channel transfer); what is not named cannot be cut."""
         return ()

@@ -251,7 +251,8 @@ def _three_dots(x: Tensor, y: Tensor, difference: bool) -> Tensor:
     flat_x, flat_y = (t.permute(order).reshape(-1) for t in (x, y))
     piece = torch.empty_like(flat_x[:size])
     dots = [flat_x.new_zeros(())] * 3
-    for a, b in zip(flat_x.split(size), flat_y.split(size), strict=True):
+    for start in range(0, flat_x.numel(), size):
+        a, b = flat_x[start : start + size], flat_y[start : start + size]
         b = torch.sub(a, b, out=piece[: a.numel()]) if difference else b
         dots += [torch.dot(a, a), torch.dot(a, b), torch.dot(b, b)]
     return torch.stack(dots).view(-1, 3).sum(0).unsqueeze(1)

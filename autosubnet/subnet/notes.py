@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import fx
 
+from autosubnet.capture.trace import MODES, outputs_of
 from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.view import GraphView
 from autosubnet.subnet.emit import Plan
@@ -33,7 +34,8 @@ def constant_outputs(plan: Plan) -> Iterator[str]:
     """Yield the names of outputs that no longer depend on any input."""
     inputs = [node for node in plan.view.nodes if node.op == "placeholder" and node.meta["data"]]
     dependences = [Dependence(plan.view, plan.propagation, node) for node in inputs]
-    for node in plan.view.trace.graph.output_node().all_input_nodes:
+    outputs = dict.fromkeys(node for mode in MODES for node in outputs_of(plan.view.trace.graph, mode))
+    for node in outputs:
         if node.meta["data"] and not any(each.depends(node) for each in dependences):
             yield node.name
 

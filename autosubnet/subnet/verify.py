@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_leaves
 
 from autosubnet.capture import Inputs, Trace, others
+from autosubnet.capture.observe import tensors_in
 from autosubnet.capture.preserve import preserved
 from autosubnet.errors import VerificationError
 
@@ -154,4 +154,4 @@ def _run(module: nn.Module, inputs: Inputs, training: bool) -> list[torch.Tensor
     with preserved(module, training=training):
         torch.manual_seed(0)
         result = module(*fed.args, **fed.kwargs)
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+    return list(tensors_in(result))

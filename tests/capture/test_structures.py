@@ -1,5 +1,6 @@
 """Inputs and outputs of every structure that a model may have."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autosubnet.capture import Inputs, capture
+from autosubnet.capture import MODES, Inputs, capture
 from autosubnet.errors import CaptureError, InputError
 
 from .capturing import Applied, check, images, rows
@@ -166,11 +167,38 @@ def test_a_weight_returned_beside() -> None:
 @dataclass
 class Result:
     logits: Tensor
+    hidden: tuple[Tensor, ...] | None = None
+
+
+class Fancy(OrderedDict[str, Tensor]):
+    """A dict of its own kind."""
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda x, y: Result(x),
+        lambda x, y: Result(x, (y, x)),
+        lambda x, y: {"result": Result(y), "other": [x]},
+        lambda x, y: Fancy(x=x, y=y),
+        lambda x, y: OrderedDict(y=y, x=x),
+    ],
+)
+def test_containers_of_other_classes_stay_what_they_are(output: Any) -> None:
+    model = Applied(lambda m, x: output(m.conv(x), m.conv(x).relu()))
+    trace = capture(model, Inputs.of(images()))
+    for mode in MODES:
+        expected, got = model(images()), trace.module(mode)(images())
+        assert type(expected) is type(got)
+        assert repr(expected) == repr(got)
 
 
 def test_an_output_of_another_kind_is_refused() -> None:
-    with pytest.raises(CaptureError, match="returns a Result; let it return tensors, tuples, lists or dicts"):
-        capture(Applied(lambda m, x: Result(m.conv(x))), Inputs.of(images()))
+    class Strange:
+        pass
+
+    with pytest.raises(CaptureError, match="returns a Strange; let it return tensors, or tuples, lists, dicts or"):
+        capture(Applied(lambda m, x: Strange()), Inputs.of(images()))
 
 
 def test_inputs_of_another_kind_are_refused() -> None:

@@ -138,7 +138,9 @@ def test_a_tied_weight_refuses_both_of_its_segments() -> None:
     assert "b.weight" not in oto.complement, "a tied parameter has its first name only"
 
 
-def test_a_weight_normed_segment_is_refused_where_the_norm_is() -> None:
+def test_of_a_weight_norm_the_scale_makes_the_zero() -> None:
+    """To zero the direction as well would give 0 / 0."""
+
     class Normed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -149,12 +151,14 @@ def test_a_weight_normed_segment_is_refused_where_the_norm_is() -> None:
             return x + self.plain(x) + self.normed(x)
 
     oto = AutoSubnet(Normed(), torch.randn(3, 6))
-    assert [group.name for group in oto.groups] == ["plain"]
-    (each,) = oto.refused
-    assert each.segment == "normed"
-    assert "weight_norm" in each.reason, (
-        "zeroing all of its parameters gives 0 / 0; a weight that is not zero is no reason"
-    )
+    assert [group.name for group in oto.groups] == ["plain", "normed"]
+    assert {each.name for each in oto.groups[1].slices} == {
+        "normed.parametrizations.weight.original0",
+        "normed.bias",
+    }
+    assert oto.complement == ("normed.parametrizations.weight.original1",)
+    oto._set_zero(oto.groups[1:])
+    assert not [name for name, _ in oto.construct_subnet().named_parameters() if name.startswith("normed")]
 
 
 @pytest.mark.parametrize(

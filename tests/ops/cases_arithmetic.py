@@ -7,6 +7,7 @@ import torch
 from .case import ROWS, TOKENS, Case, binary, unary, weights
 
 COMPARISONS = [torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge]
+DIFFERENCES = (torch.ne, torch.lt, torch.gt)
 
 
 def _scale(m, a, b):
@@ -71,13 +72,13 @@ CASES = [
     Case(torch.addcmul, lambda m, a, b: torch.addcmul(a, tensor1=b, tensor2=b), note="keywords"),
     Case("addcmul", lambda m, a, b: a.addcmul(a, b)),
     # comparisons
-    *(binary(each, keeps=False) for each in COMPARISONS),
-    *(binary(each.__name__, keeps=False) for each in COMPARISONS),
+    *(binary(each, keeps=each in DIFFERENCES) for each in COMPARISONS),
+    *(binary(each.__name__, keeps=each in DIFFERENCES) for each in COMPARISONS),
     Case(torch.gt, lambda m, a, b: torch.gt(a, 0.1), keeps=False, note="a number"),
-    Case(torch.logical_and, lambda m, a, b: torch.logical_and(a > 0, b > 0), keeps=False),
-    Case(torch.logical_or, lambda m, a, b: torch.logical_or(a > 0, b > 0), keeps=False),
-    Case("logical_and", lambda m, a, b: (a > 0).logical_and(b > 0), keeps=False),
-    Case("logical_or", lambda m, a, b: (a > 0).logical_or(b > 0), keeps=False),
+    Case(torch.logical_and, lambda m, a, b: torch.logical_and(a > 0, b > 0)),
+    Case(torch.logical_or, lambda m, a, b: torch.logical_or(a > 0, b > 0)),
+    Case("logical_and", lambda m, a, b: (a > 0).logical_and(b > 0)),
+    Case("logical_or", lambda m, a, b: (a > 0).logical_or(b > 0)),
     # side by side
     *(Case(each, lambda m, a, b, each=each: each([a, b], 1)) for each in (torch.cat, torch.concat, torch.concatenate)),
     Case(torch.cat, lambda m, a, b: torch.cat((a, b, a.relu()), dim=-1), TOKENS, note="three last"),

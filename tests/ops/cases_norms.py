@@ -92,5 +92,5 @@ CASES = [
     # of what it divides by
     Case(F.normalize, lambda m, a, b: F.normalize(a, dim=1, eps=1e-3), keeps=False),
     Case(torch._weight_norm, lambda m, a, b: a.mean((2, 3)) @ torch._weight_norm(m.v.abs() + 1, m.g, 0), IMAGE,
-         weights(v=(4, 3), g=(4, 1)), keeps=False),
+         weights(v=(4, 3), g=(4, 1))),
 ]  # fmt: skip
