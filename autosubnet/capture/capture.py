@@ -1,7 +1,7 @@
-"""``nn.Module`` -> :class:`Trace`: both modes are run and recorded, on different values and batch sizes.
+"""``nn.Module`` -> :class:`Trace`: both modes are run and recorded, on different values, batch sizes and sizes.
 
-Because the two runs see different inputs, a value that Python code baked into one of them shows as a
-difference between the graphs; a third run then tells it from an honest difference between the modes.
+Because the two runs see different inputs, a value or a size that Python code baked into one of them shows as a
+difference between the graphs; further runs then tell it from an honest difference between the modes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from autosubnet.capture.inputs import Inputs
+from autosubnet.capture.inputs import Inputs, others
 from autosubnet.capture.merge import merge
 from autosubnet.capture.preserve import keeps_attributes
 from autosubnet.capture.record import Recorder
-from autosubnet.capture.trace import Trace
+from autosubnet.capture.sizes import Source
+from autosubnet.capture.trace import TensorInfo, Trace
 from autosubnet.capture.tracer import Tracer, UnfollowableError
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import edges
@@ -60,16 +61,23 @@ def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[
 
 def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
     train, inputs = recorder.train(inputs)
-    evaluation, more, frozen = recorder.evaluation(inputs)
+    frozen: tuple[str, ...] = ()
+    other = resized = recorder.resized(inputs)  # another batch size and other sizes at once: often one run is enough
+    if other is None:
+        other, frozen = recorder.evaluation(inputs)
+    evaluation = other
     graph = merge(train.graph, evaluation.graph)
     if graph.output_node().meta["dual"]:
-        # Both at the same batch size, so that shapes agree; and each at a second one, to see baked values.
-        same = recorder.record("eval", inputs)
-        _require_alike(same, evaluation)
-        _require_alike(train, recorder.record("train", more))
-        evaluation = same
+        # Both at the same sizes, so that shapes agree; and each at others, to see baked values.
+        evaluation = recorder.record("eval", inputs)
+        if not _alike(evaluation, other):
+            other, frozen = recorder.evaluation(inputs)
+            _require_alike(evaluation, other)
+            frozen += ("a size: at other sizes forward runs other operations, or the same with other numbers",)
+        _require_alike(train, recorder.record("train", others(inputs, other.batch)))
         graph = merge(train.graph, evaluation.graph)
     baked = tuple(dict.fromkeys(train.baked + evaluation.baked))
+    lost = tuple(dict.fromkeys(f"a size: {each}" for each in _lost_sizes(train, resized or other)))
     trace = Trace(
         model=recorder.model,
         graph=graph,
@@ -78,17 +86,38 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         kwargs=inputs.kwargs,
         dual=graph.output_node().meta["dual"],
         baked=baked,
-        frozen=(*frozen, *(f"a size: {each}" for each in baked if "(size)" in each)),
+        frozen=frozen + lost,
         canonical=_canonical_names(recorder.model),
     )
     _mark_data(trace)
     return trace, {**train.fetched, **evaluation.fetched}
 
 
+def _lost_sizes(train: Tracer, other: Tracer) -> list[str]:
+    """Return where sizes that vary from input to input left the graph; those of channels do not vary."""
+    shapes = [{node.name: node.meta["value"] for node in tracer.graph.nodes} for tracer in (train, other)]
+
+    def varies(source: Source) -> bool:
+        sizes = []
+        for each in shapes:
+            info = each.get(source[0].name)
+            if not isinstance(info, TensorInfo):
+                return True
+            sizes.append(info.shape if source[1] is None else info.shape[source[1]])
+        return bool(sizes[0] != sizes[1])
+
+    return [what for tracer in (train, other) for what, sources in tracer.losses if any(map(varies, sources))]
+
+
+def _alike(first: Tracer, second: Tracer) -> bool:
+    return not merge(first.graph, second.graph).output_node().meta["dual"]
+
+
 def _require_alike(first: Tracer, second: Tracer) -> None:
-    if not merge(first.graph, second.graph).output_node().meta["dual"]:
+    if _alike(first, second):
         return
-    seen = "; ".join(dict.fromkeys(first.baked + second.baked)) or "no read of a tensor's value was seen"
+    lost = [what for tracer in (first, second) for what, _ in tracer.losses]
+    seen = "; ".join(dict.fromkeys(first.baked + second.baked + lost)) or "no read of a tensor's value was seen"
     raise CaptureError(
         f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so "
         f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-SIZES = frozenset({"size", "numel", "nelement"})
+SIZES = frozenset({"size", "numel", "nelement", "__len__"})
 READS_VALUE = frozenset(
     {
-        "__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__array__", "__len__",
+        "__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__array__",
         "item", "tolist", "numpy", "is_nonzero", "equal", "allclose",
     }
 )  # fmt: skip

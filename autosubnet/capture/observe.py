@@ -5,12 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 
 from autosubnet.capture.trace import TensorInfo
+
+_OURS = __file__.rpartition("/")[0]
 
 
 def autocast() -> tuple[bool, ...]:
@@ -67,10 +70,15 @@ def info_of(value: Any) -> Any:
     return None
 
 
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame runs the user's code: neither torch's nor this package's."""
+    name = frame.f_code.co_filename
+    return "/torch/" not in name and not name.startswith(_OURS)
+
+
 def source_line() -> str:
     """The innermost line of the user's code: outside torch's and this package's own files."""
-    ours = tuple(__file__.rpartition("/")[:1])
     for frame in reversed(traceback.extract_stack()):
-        if not frame.filename.startswith(ours) and "/torch/" not in frame.filename:
+        if not frame.filename.startswith(_OURS) and "/torch/" not in frame.filename:
             return f"{frame.filename}:{frame.lineno}"
     return "an unknown line"

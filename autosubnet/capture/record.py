@@ -8,7 +8,7 @@ from io import StringIO
 
 from torch import nn
 
-from autosubnet.capture.inputs import Inputs, others
+from autosubnet.capture.inputs import RESIZES, Inputs, others
 from autosubnet.capture.preserve import preserved
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.tracer import Tracer, UnfollowableError
@@ -51,6 +51,7 @@ class Recorder:
         return tracer
 
     def _run(self, tracer: Tracer, inputs: Inputs) -> Tracer:
+        tracer.batch = inputs.batch()
         fed = inputs.map(lambda tensor: tensor.clone())
         with preserved(self.model, training=tracer.mode == "train"):
             tracer.run(fed.args, fed.kwargs)
@@ -74,22 +75,30 @@ class Recorder:
                 return tracer, doubled
         return self.record("train", inputs), inputs
 
-    def evaluation(self, inputs: Inputs) -> tuple[Tracer, Inputs, tuple[str, ...]]:
-        """Record eval mode on other inputs, with one example more where the model takes that.
+    def resized(self, inputs: Inputs) -> Tracer | None:
+        """Record eval mode on inputs of other values, batch size and resolution or length, if the model takes any."""
+        batch, tried = inputs.batch(), [[list(tensor.shape) for tensor in inputs.tensors()]]
+        if batch is None:
+            return None
+        for resize in RESIZES:
+            shapes = [resize(tensor) for tensor in inputs.tensors()]
+            if shapes not in tried and (tracer := self.attempt("eval", others(inputs, batch + 1, resize=resize))) is not None:
+                return tracer
+            tried.append(shapes)
+        return None
+
+    def evaluation(self, inputs: Inputs) -> tuple[Tracer, tuple[str, ...]]:
+        """Record eval mode on inputs of other values, with one example more where the model takes that.
 
         Returns:
-            The record, its inputs, and what they could not vary.
+            The record, and what it could not vary.
         """
         batch = inputs.batch()
-        reason = f"batch size: the model refuses any but {batch}"
         if batch is None:
-            reason = "batch size: the inputs share no first dimension"
-        else:
-            more = others(inputs, batch + 1)
-            if (tracer := self.attempt("eval", more)) is not None:
-                return tracer, more, ()
-        more = others(inputs, None)
-        return self.record("eval", more), more, (reason,)
+            return self.record("eval", others(inputs, None)), ("batch size: the inputs share no first dimension",)
+        if (tracer := self.attempt("eval", others(inputs, batch + 1))) is not None:
+            return tracer, ()
+        return self.record("eval", others(inputs, None)), (f"batch size: the model refuses any but {batch}",)
 
 
 def _drop_unread(tracer: Tracer) -> None:

@@ -1,4 +1,8 @@
-"""Numbers that remember where in the graph they came from, so that arithmetic on sizes is recorded."""
+"""Numbers that remember where in the graph they came from, so that arithmetic on sizes is recorded.
+
+Where Python code leaves that arithmetic (``int(size)``) or decides by it (``if size > 24``), the graph loses the
+size; that is reported, with the sizes in question.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,11 @@ from typing import Any
 import torch
 from torch import fx
 
+Source = tuple[fx.Node, int | None]
+"""A size in the graph: the node of a tensor and a dimension of it, or ``None`` for its number of entries."""
+OnLoss = Callable[[str, frozenset[Source]], None]
+"""Told what was lost, and the sizes that it was computed from."""
+
 
 class TracedNumber:
     """Mixin of an ``int`` or ``float`` that can emit the node that computes it.
@@ -19,7 +28,12 @@ class TracedNumber:
 
     _emit: Callable[[], fx.Node]
     _node: fx.Node | None
-    _on_freeze: Callable[[str], None]
+    _sources: frozenset[Source]
+    _on_loss: OnLoss
+
+    def _lose(self, what: str, *others: Any) -> None:
+        sources = self._sources.union(*(each._sources for each in others if isinstance(each, TracedNumber)))
+        self._on_loss(what, sources)
 
     @property
     def node(self) -> fx.Node:
@@ -33,11 +47,11 @@ class TracedInt(TracedNumber, int):
     """A size of a traced tensor, or the result of integer arithmetic on sizes."""
 
     def __int__(self) -> int:
-        self._on_freeze("int(size)")
+        self._lose("int(size)")
         return int.__int__(self)
 
     def __float__(self) -> float:
-        self._on_freeze("float(size)")
+        self._lose("float(size)")
         return int.__float__(self)
 
 
@@ -45,18 +59,18 @@ class TracedFloat(TracedNumber, float):
     """The result of a division of sizes."""
 
     def __float__(self) -> float:
-        self._on_freeze("float(size)")
+        self._lose("float(size)")
         return float.__float__(self)
 
     def __int__(self) -> int:
-        self._on_freeze("int(size)")
+        self._lose("int(size)")
         return float.__int__(self)
 
 
-def traced(value: float, emit: Callable[[], fx.Node], on_freeze: Callable[[str], None]) -> Any:
-    """Return ``value`` as a number that emits its node by ``emit`` and reports a loss by ``on_freeze``."""
+def traced(value: float, emit: Callable[[], fx.Node], sources: frozenset[Source], on_loss: OnLoss) -> Any:
+    """Return ``value`` as a number that emits its node by ``emit`` and reports a loss by ``on_loss``."""
     number: Any = TracedInt(value) if isinstance(value, int) else TracedFloat(value)
-    number._emit, number._node, number._on_freeze = emit, None, on_freeze
+    number._emit, number._node, number._sources, number._on_loss = emit, None, sources, on_loss
     return number
 
 
@@ -80,12 +94,25 @@ def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
             args = tuple(each.node if isinstance(each, TracedNumber) else each for each in operands)
             return self.node.graph.call_function(function, args)
 
-        return traced(value, emit, self._on_freeze)
+        sources = self._sources.union(*(each._sources for each in others if isinstance(each, TracedNumber)))
+        return traced(value, emit, sources, self._on_loss)
+
+    return method
+
+
+def _decision(name: str) -> Callable[..., Any]:
+    def method(self: TracedNumber, *others: Any) -> Any:
+        self._lose("a decision by size", *others)
+        kind = int if isinstance(self, int) else float
+        return getattr(kind, name)(self, *others)
 
     return method
 
 
 for _class in (TracedInt, TracedFloat):
+    _class.__hash__ = _class.__mro__[2].__hash__  # type: ignore[method-assign,assignment]  # a new __eq__ would take it away
+    for _name in ("lt", "le", "gt", "ge", "eq", "ne", "bool"):
+        setattr(_class, f"__{_name}__", _decision(f"__{_name}__"))
     for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift", "and_", "or_", "xor"):
         setattr(_class, f"__{_name.strip('_')}__", _arithmetic(getattr(operator, _name), swap=False))
         setattr(_class, f"__r{_name.strip('_')}__", _arithmetic(getattr(operator, _name), swap=True))
@@ -96,11 +123,14 @@ for _class in (TracedInt, TracedFloat):
         setattr(_class, f"__{_name}__", _arithmetic(_function, swap=False))
 
 
-def sizes_of(tensor: torch.Tensor, node: fx.Node, on_freeze: Callable[[str], None]) -> torch.Size:
+def sizes_of(tensor: torch.Tensor, node: fx.Node, on_loss: OnLoss) -> torch.Size:
     """Return the shape of ``tensor``, each size emitting ``node.size(dim)`` on first use."""
 
     def size(dim: int, value: int) -> TracedInt:
-        number: TracedInt = traced(value, lambda: node.graph.call_method("size", (node, dim)), on_freeze)
+        def emit() -> fx.Node:
+            return node.graph.call_method("size", (node, dim))
+
+        number: TracedInt = traced(value, emit, frozenset({(node, dim)}), on_loss)
         return number
 
     return torch.Size([size(dim, value) for dim, value in enumerate(tensor.shape)])

@@ -12,9 +12,11 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +25,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from autosubnet.capture import functions
-from autosubnet.capture.observe import alias_of, autocast, info_of, same_memory, source_line, tensors_in, tensors_of
-from autosubnet.capture.sizes import plain, sizes_of, traced
+from autosubnet.capture.observe import (
+    alias_of,
+    autocast,
+    info_of,
+    is_users,
+    same_memory,
+    source_line,
+    tensors_in,
+    tensors_of,
+)
+from autosubnet.capture.sizes import Source, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
 from autosubnet.errors import CaptureError
@@ -60,6 +71,8 @@ class Tracer(TorchFunctionMode):
         replaced: leaf modules and constants that are not the model's own, by the name used in the graph.
         fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
+        batch: the size that the first dimensions of all inputs share, if they do.
+        losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
 
     def __init__(
@@ -79,6 +92,8 @@ class Tracer(TorchFunctionMode):
         self.replaced: dict[str, Any] = {}
         self.fetched: dict[str, torch.Tensor] = {}
         self.baked: list[str] = []
+        self.losses: list[tuple[str, frozenset[Source]]] = []
+        self.batch: int | None = None
         self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
         self._memory: dict[fx.Node, list[weakref.ref[torch.Tensor]]] = {}  # memory root -> tensors over it
         self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
@@ -261,7 +276,7 @@ class Tracer(TorchFunctionMode):
     def _get(self, getter: Any, tensor: torch.Tensor) -> Any:
         value, name = getter(tensor), getter.__self__.__name__
         if name == "shape" and self._is_traced(tensor):
-            return sizes_of(tensor, self._node(tensor), self._freeze)
+            return sizes_of(tensor, self._node(tensor), self._lose)
         if isinstance(value, torch.Tensor) and name != "grad" and self._is_traced(tensor):
             node = self._attribute(self._node(tensor), name, tensor.ndim)
             return self._bind_result(value, node, (tensor,))
@@ -277,16 +292,20 @@ class Tracer(TorchFunctionMode):
         tensor = args[0]
         if not self._is_traced(tensor):
             return func(*args, **kwargs)
-        sizes = sizes_of(tensor, self._node(tensor), self._freeze)
-        if name == "numel":
+        if name == "__len__":  # Python insists on a number of its own
+            self.losses.append((f"len(tensor) at {source_line()}", frozenset({(self._node(tensor), 0)})))
+            return len(tensor)
+        sizes = sizes_of(tensor, self._node(tensor), self._lose)
+        if name in ("numel", "nelement"):
             node = self._node(tensor)
-            return traced(tensor.numel(), lambda: self.graph.call_method("numel", (node,)), self._freeze)
+            emit = partial(self.graph.call_method, "numel", (node,))
+            return traced(tensor.numel(), emit, frozenset({(node, None)}), self._lose)
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         return sizes if dim is None else sizes[int(plain(dim))]
 
     def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         if self._is_traced(args[0]) and self._varies(self._node(args[0])):
-            self._freeze(name.strip("_"))
+            self.baked.append(f"{name.strip('_')} at {source_line()}")
         return func(*args, **kwargs)
 
     def _record(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -424,7 +443,7 @@ class Tracer(TorchFunctionMode):
         seen, stack = set(), [node]
         while stack:
             each = stack.pop()
-            if each.op in ("placeholder", "get_attr", "call_module"):
+            if each.op in ("placeholder", "get_attr", "call_module") or draws(each, None):
                 return True
             stack.extend(source for source in each.all_input_nodes if source not in seen)
             seen.update(each.all_input_nodes)
@@ -445,5 +464,6 @@ class Tracer(TorchFunctionMode):
     ) -> UnfollowableError:
         return UnfollowableError(f"{what} at {source_line()}; {remedy}", self._path[-1] if self._path else "")
 
-    def _freeze(self, what: str) -> None:
-        self.baked.append(f"{what} at {source_line()}")
+    def _lose(self, what: str, sources: frozenset[Source]) -> None:
+        if is_users(sys._getframe(3)):  # who compares or converts; not who reports it
+            self.losses.append((f"{what} at {source_line()}", sources))

@@ -15,7 +15,8 @@ from .capturing import Applied, check, images, rows
 
 def reported(trace: Trace, what: str) -> bool:
     """Whether a value of that kind was reported, with a line of this file."""
-    return any(each.startswith(what) and __file__ in each for each in trace.baked)
+    seen = [each.removeprefix("a size: ") for each in trace.baked + trace.frozen]
+    return any(each.startswith(what) and __file__ in each for each in seen)
 
 
 def captured(body: Any, x: Tensor | None = None, **parts: Any) -> Trace:

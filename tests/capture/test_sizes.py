@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,10 @@ WAYS_OUT: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
+def ignored(what: str, sources: Any) -> None:
+    """A size that is lost here is none of the test's business."""
+
+
 def captured_and_own(body: Any) -> tuple[Any, Tensor, Tensor]:
     """Capture at one resolution; return the trace, and both outputs at another."""
     torch.manual_seed(0)
@@ -77,21 +82,21 @@ def test_arithmetic_is_recorded(name: str) -> None:
 def test_what_leaves_it_is_reported(name: str) -> None:
     trace, actual, expected = captured_and_own(lambda m, x: m.conv(x) * WAYS_OUT[name](x))
     if not torch.equal(actual, expected):
-        assert any(f"{__file__}:" in each for each in trace.baked), "fixed, and nothing said so"
+        assert any(f"{__file__}:" in each for each in trace.frozen), "fixed, and nothing said so"
 
 
 @pytest.mark.parametrize("name", ["ceil", "round", "int of a quotient"])
 def test_a_size_for_resizing_is_followed_or_reported(name: str) -> None:
     trace, actual, expected = captured_and_own(lambda m, x: F.interpolate(m.conv(x), size=WAYS_OUT[name](x)))
     if actual.shape != expected.shape:
-        assert any(f"{__file__}:" in each for each in trace.baked), "fixed, and nothing said so"
+        assert any(f"{__file__}:" in each for each in trace.frozen), "fixed, and nothing said so"
 
 
 @pytest.mark.parametrize("name", ARITHMETIC)
 @pytest.mark.parametrize("number", [1, 5, 8])
 def test_the_number_is_right(name: str, number: int) -> None:
     node = fx.Graph().placeholder("n")
-    value = ARITHMETIC[name](traced(number, lambda: node, pytest.fail))
+    value = ARITHMETIC[name](traced(number, lambda: node, frozenset(), ignored))
     assert value == ARITHMETIC[name](number)
     assert isinstance(value, (TracedInt, TracedFloat))
     assert type(plain(value)) is type(ARITHMETIC[name](number))
@@ -102,7 +107,7 @@ def test_sizes_that_nobody_uses_leave_nothing() -> None:
     node = graph.placeholder("x")
     sizes = sizes_of(torch.empty(2, 3), node, pytest.fail)
     assert isinstance(sizes, torch.Size)
-    assert sizes == (2, 3)
+    assert tuple(map(plain, sizes)) == (2, 3)
     assert len(graph.nodes) == 1
     assert sizes[1].node.args == (node, 1)
     assert sizes[1].node is sizes[1].node
@@ -111,7 +116,51 @@ def test_sizes_that_nobody_uses_leave_nothing() -> None:
 
 def test_what_is_no_number_is_left_to_others() -> None:
     node = fx.Graph().placeholder("n")
-    n = traced(3, lambda: node, pytest.fail)
+    n = traced(3, lambda: node, frozenset(), ignored)
     assert n * "ab" == "ababab"
     assert n * [1] == [1, 1, 1]
     assert torch.equal(torch.ones(2) * n, torch.full((2,), 3.0))
+
+
+# What people write that decides by a size, and another shape at which it decides otherwise.
+DECISIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[int, ...]]] = {
+    "if": (lambda m, x: m.conv(x) * 2 if x.shape[-1] > 9 else m.conv(x), (2, 3, 12, 12)),
+    "if the size is even": (lambda m, x: m.conv(x) * 2 if x.shape[-1] % 2 else m.conv(x), (2, 3, 9, 9)),
+    "if the sizes differ": (lambda m, x: m.conv(x) * 2 if x.shape[-1] != x.shape[-2] else m.conv(x), (2, 3, 8, 9)),
+    "if there are many": (lambda m, x: m.conv(x) - m.conv(x).mean(0) if len(x) > 16 else m.conv(x), (20, 3, 8, 8)),
+    "min": (lambda m, x: m.conv(x)[..., : min(x.shape[3], 10)], (2, 3, 12, 12)),
+    "range": (lambda m, x: sum(m.conv(x)[:, :, i] for i in range(x.shape[2])), (2, 3, 12, 12)),
+    "unbind": (lambda m, x: torch.stack([row.tanh() for row in m.conv(x).unbind(2)]).sum(0), (2, 3, 12, 12)),
+    "numpy": (lambda m, x: m.conv(x) / float(np.prod(x.shape[2:])), (2, 3, 12, 12)),
+    "while": (lambda m, x: halved(m.conv(x)), (2, 3, 16, 16)),
+}
+
+
+def halved(x: Tensor) -> Tensor:
+    while x.shape[-1] > 4:
+        x = F.max_pool2d(x, 2)
+    return x
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_a_decision_by_size_is_reported(name: str) -> None:
+    body, shape = DECISIONS[name]
+    torch.manual_seed(0)
+    model = Applied(body).eval()
+    trace = capture(model, Inputs.of(images()))
+    assert any(each.startswith("a size: ") for each in trace.frozen)
+    with torch.no_grad():
+        try:
+            same = torch.equal(trace.module("eval").eval()(torch.ones(shape)), model(torch.ones(shape)))
+        except (RuntimeError, IndexError):
+            same = False
+    assert not same, "nothing was fixed, so nothing had to be said"
+
+
+def test_a_decision_by_the_number_of_channels_is_not() -> None:
+    def body(m: Any, x: Tensor) -> Tensor:
+        y = m.conv(x)
+        assert y.shape[1] == 4
+        return y * int(y.shape[1]) if x.size(1) > 2 else y
+
+    assert not capture(Applied(body), Inputs.of(images())).frozen
