@@ -124,7 +124,7 @@ class AutoSubnet:
         Raises:
             InputError: the share is not in [0, 1].
         """
-        if not 0 <= target_group_sparsity <= 1:
+        if not isinstance(target_group_sparsity, (int, float)) or not 0 <= target_group_sparsity <= 1:
             raise InputError(f"target_group_sparsity is {target_group_sparsity}; it is a share, in [0, 1]")
         order = random.Random(seed).sample(self.groups, len(self.groups))
         count = math.floor(target_group_sparsity * len(self.groups) + 1e-9)  # 0.29 * 100 is 29
@@ -148,7 +148,7 @@ class AutoSubnet:
 
     def _resolve(self, groups: Iterable[Group | str]) -> list[Group]:
         by_name = {group.name: group for group in self.groups}
-        names = [group if isinstance(group, str) else group.name for group in groups]
+        names = [group.name if isinstance(group, Group) else group for group in groups]
         for name in names:
             if name not in by_name:
                 raise GroupError(f"there is no group {name!r}; the groups are {', '.join(by_name) or 'none'}")

@@ -125,7 +125,7 @@ UNCAPTURABLE: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "values decide": (Branches, ("inputs", "test_errors.py:", "module of its own")),
     "a tensor from outside": (Stranger, ("shape (3,)", "unknown origin", "test_errors.py:", "register it as a buffer")),
     "a buffer is replaced": (Reassigns, ("'state'", "re-assigned", "buffer.copy_(value)")),
-    "a strange output": (Returns, ("set", "tensors, tuples, lists or dicts")),
+    "a strange output": (Returns, ("set", "tensors, or tuples, lists, dicts or dataclasses")),
 }
 
 

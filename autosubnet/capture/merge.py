@@ -7,6 +7,7 @@ stays in the graph, marked with its mode; where the modes meet again behind it, 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
@@ -45,6 +46,8 @@ class _Merger:
             self.twins[_blind_key(node)].append(node)
         self.position = {node: position for position, node in enumerate(self.pending)}
         self.last_ordered = -1  # position of the last twin found of a node whose place in the order matters
+        self.barrier = 0  # so many nodes were emitted when one of eval mode alone was whose place matters
+        self.emitted: dict[fx.Node, int] = {}
         self.taken: set[fx.Node] = set()
         self.twin: dict[fx.Node, fx.Node] = {}  # node of the eval graph -> that of the train graph, or itself
         self.copies: dict[fx.Node, fx.Node] = {}  # node of either graph -> merged node
@@ -58,6 +61,9 @@ class _Merger:
         if twin is None:
             self.twin[node] = node
             self._copy(node, frozenset({"eval"}))
+            self.copies[node].meta["drew_in_eval"] = node.meta["drew"]
+            if _is_ordered(node):
+                self.barrier = len(self.copies)
             return
         self.taken.add(twin)
         if _is_ordered(node):
@@ -66,7 +72,7 @@ class _Merger:
         while twin not in self.copies:
             self._emit_pending()
         copy = self.copies[node] = self.copies[twin]
-        copy.meta["modes"] = BOTH
+        copy.meta.update(modes=BOTH, drew_in_eval=node.meta["drew"])
         copy.args, copy.kwargs = self._blend((twin.args, twin.kwargs), (node.args, node.kwargs), copy)
 
     def finish(self, evaluation: fx.Graph) -> fx.Graph:
@@ -90,10 +96,15 @@ class _Merger:
         keys = ((_key(node, twin), _always), (_loose_key(node, twin), _by_training), (_blind_key(node), self._meets))
         for key, accept in keys:
             for candidate in self.twins.get(key, ()):
-                in_order = not _is_ordered(node) or self.position[candidate] > self.last_ordered
+                in_order = not _is_ordered(node) or self._is_in_order(candidate)
                 if candidate not in self.taken and in_order and accept(candidate, node):
                     return candidate
         return None
+
+    def _is_in_order(self, candidate: fx.Node) -> bool:
+        """Whether what must keep its order does so in both modes if this node of the train graph is a twin now."""
+        late_enough = self.emitted.get(candidate, self.barrier) >= self.barrier
+        return late_enough and self.position[candidate] > self.last_ordered
 
     def _meets(self, train: fx.Node, evaluation: fx.Node) -> bool:
         """Whether the two are one operation on what the modes, each by itself, computed just before."""
@@ -125,7 +136,9 @@ class _Merger:
         copy = self.graph.node_copy(node, self._copied)
         copy.meta = {**node.meta, "modes": modes}
         copy.meta["root"] = self.copies.get(node.meta["root"], copy)
+        copy.meta.setdefault("drew_in_eval", False)
         self.copies[node] = copy
+        self.emitted[node] = len(self.copies)
 
     def _copied(self, value: Any) -> Any:
         return self.copies[value] if isinstance(value, fx.Node) else value
@@ -184,7 +197,15 @@ def _is_ordered(node: fx.Node) -> bool:
 
 
 def _plain_meta(node: fx.Node) -> dict[str, Any]:
-    return {"modes": BOTH, "value": None, "module": "", "root": node, "mutated": False, "draws": False}
+    return {
+        "modes": BOTH,
+        "value": None,
+        "module": "",
+        "root": node,
+        "mutated": False,
+        "draws": False,
+        "drew_in_eval": False,
+    }
 
 
 def _key(node: fx.Node, twin: Callable[[fx.Node], Hashable]) -> Hashable:
@@ -238,9 +259,13 @@ def _always(train: fx.Node, evaluation: fx.Node) -> bool:
 def _by_training(train: fx.Node, evaluation: fx.Node) -> bool:
     """Whether the two differ only as train and eval mode do: True and False, p and 0."""
     return all(
-        t == e or (t is True and e is False) or (isinstance(t, float) and not isinstance(e, bool) and e == 0.0)
+        t == e or (t is True and e is False) or (isinstance(t, float) and _is_zero(e) and math.isfinite(t))
         for t, e in zip(_leaves((train.args, train.kwargs)), _leaves((evaluation.args, evaluation.kwargs)), strict=True)
     )
+
+
+def _is_zero(value: Any) -> bool:
+    return not isinstance(value, bool) and bool(value == 0.0)
 
 
 def _leaves(value: Any) -> list[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -68,6 +71,18 @@ def info_of(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return tuple(info_of(each) for each in value)
     return None
+
+
+def random_state() -> tuple[bytes, ...]:
+    """Return the states of torch's generators, of the CPU and of the devices in use."""
+    generators = [torch.default_generator]
+    generators += torch.cuda.default_generators  # none before the first use of a device
+    return tuple(generator.get_state().numpy().tobytes() for generator in generators)
+
+
+def other_random_states() -> tuple[Any, ...]:
+    """Return the states of Python's and numpy's generators, which no graph can hold."""
+    return random.getstate(), pickle.dumps(np.random.get_state())
 
 
 def is_users(frame: FrameType) -> bool:

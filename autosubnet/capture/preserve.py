@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,8 +17,8 @@ from autosubnet.errors import CaptureError
 def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Run ``model`` in train or eval mode inside the block; afterwards it is as it was.
 
-    Training flags, the values of buffers and the random state of the CPU and of the devices that hold the
-    model are restored.
+    Training flags, the values of buffers and the random states (torch's on the CPU and on the devices that hold the
+    model, numpy's and Python's) are restored.
 
     Raises:
         CaptureError: a buffer was replaced by another tensor during the block (its old one is back).
@@ -25,12 +27,15 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     buffers = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
     tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.max_norm is not None]
     rows = [(table, table.detach().clone()) for table in tables]  # their rows are renormalised when read
-    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda" and p.device.index})
+    devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
+    generators = random.getstate(), np.random.get_state()
     model.train(training)
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             yield
     finally:
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
         model.train(flags[model])  # for modules that do more than set the flag
         for module, flag in flags.items():
             module.training = flag

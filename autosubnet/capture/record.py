@@ -9,6 +9,7 @@ from io import StringIO
 from torch import nn
 
 from autosubnet.capture.inputs import RESIZES, Inputs, others
+from autosubnet.capture.observe import other_random_states
 from autosubnet.capture.preserve import preserved
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.tracer import Tracer, UnfollowableError
@@ -54,7 +55,10 @@ class Recorder:
         tracer.batch = inputs.batch()
         fed = inputs.map(lambda tensor: tensor.clone())
         with preserved(self.model, training=tracer.mode == "train"):
+            before = other_random_states()
             tracer.run(fed.args, fed.kwargs)
+            if before != other_random_states():
+                tracer.baked.append(f"random numbers of Python or numpy, drawn by forward in {tracer.mode} mode")
         return tracer
 
     def attempt(self, mode: Mode, inputs: Inputs) -> Tracer | None:
@@ -82,7 +86,10 @@ class Recorder:
             return None
         for resize in RESIZES:
             shapes = [resize(tensor) for tensor in inputs.tensors()]
-            if shapes not in tried and (tracer := self.attempt("eval", others(inputs, batch + 1, resize=resize))) is not None:
+            if (
+                shapes not in tried
+                and (tracer := self.attempt("eval", others(inputs, batch + 1, resize=resize))) is not None
+            ):
                 return tracer
             tried.append(shapes)
         return None

@@ -30,6 +30,7 @@ from autosubnet.capture.observe import (
     autocast,
     info_of,
     is_users,
+    random_state,
     same_memory,
     source_line,
     tensors_in,
@@ -39,7 +40,7 @@ from autosubnet.capture.sizes import Source, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
 from autosubnet.errors import CaptureError
-from autosubnet.ops.effects import draws
+from autosubnet.ops.effects import draws, may_draw
 from autosubnet.ops.registry import is_leaf
 
 
@@ -119,7 +120,8 @@ class Tracer(TorchFunctionMode):
             node.meta.setdefault("module", "")
             node.meta.setdefault("root", node)
             node.meta["mutated"] = node.meta["root"] in self._mutated
-            node.meta["draws"] = draws(node, self._leaf(node))
+            node.meta.setdefault("drew", False)
+            node.meta["draws"] = node.meta["drew"] or draws(node, self._leaf(node))
             node.meta["modes"] = frozenset({self.mode})
 
     def _leaf(self, node: fx.Node) -> nn.Module | None:
@@ -223,7 +225,7 @@ class Tracer(TorchFunctionMode):
         self._require_same_autocast()
         inputs = list(tensors_in((args, kwargs))) if name in self.opaque else []
         before = [tensor.detach().clone() for tensor in inputs]
-        with self._pause():
+        with self._pause(), self._watched(node):
             result = original(module, *args, **kwargs)
         if any(not torch.equal(tensor, value) for tensor, value in zip(inputs, before, strict=True)):
             raise CaptureError(f"module {name!r} cannot be followed, and writes to its inputs; let it copy them first")
@@ -231,6 +233,16 @@ class Tracer(TorchFunctionMode):
             self._bind(result, node, node)
             return result
         return self._bind_result(result, node, (args, kwargs))
+
+    @contextmanager
+    def _watched(self, node: fx.Node) -> Iterator[None]:
+        """Note whether the node draws random numbers, where its rule does not rule that out."""
+        if not may_draw(node, self._leaf(node)):
+            yield
+            return
+        before = random_state()
+        yield
+        node.meta["drew"] = before != random_state()
 
     @contextmanager
     def _pause(self) -> Iterator[None]:
@@ -312,7 +324,9 @@ class Tracer(TorchFunctionMode):
         target = functions.written(func, name, args, kwargs)
         if target is None:
             node = self._emit(func, name, args, kwargs)
-            return self._bind_result(func(*args, **kwargs), node, (args, kwargs))
+            with self._watched(node):
+                result = func(*args, **kwargs)
+            return self._bind_result(result, node, (args, kwargs))
         if isinstance(target, nn.Parameter):
             raise CaptureError(
                 f"{self._called(target)} is written in forward at {source_line()}; constrain weights in the training "
@@ -325,7 +339,8 @@ class Tracer(TorchFunctionMode):
         root = self._node(target).meta["root"]
         node.meta.update(effect=True, root=root)
         self._mutated.add(root)
-        result = func(*args, **kwargs)
+        with self._watched(node):
+            result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             self._bind(result, node, root)
         self._follow_write(root, result)

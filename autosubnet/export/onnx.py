@@ -48,6 +48,8 @@ def export_onnx(module: nn.Module, path: str | Path, example_inputs: Any, *, tol
         ExportError: ONNX is not installed, the module cannot be exported, or the file computes something else. No file
             is written then.
     """
+    if not isinstance(module, nn.Module):
+        raise ExportError(f"cannot export a {type(module).__name__}; pass a torch.nn.Module")
     path = Path(path)
     _require_installed()
     if not path.parent.is_dir():

@@ -63,7 +63,7 @@ def functions() -> dict[str, Callable[..., Any]]:
     for prefix, space in spaces.items():
         public = [name for name in dir(space) if not name.startswith("_")]
         found |= {f"{prefix}.{name}": getattr(space, name) for name in public if id(getattr(space, name)) in known}
-    found |= {f"torch.{name}": getattr(torch, name) for name in _FACTORIES}
+    found |= {f"torch.{name}": getattr(torch, name) for name in (*_FACTORIES, "_weight_norm")}
     found |= {f"torch.nn.functional.{name}": getattr(F, name) for name in _FUNCTIONAL}
     found |= {f"torch.Tensor.{name}": getattr(torch.Tensor, name) for name in methods() if hasattr(torch.Tensor, name)}
     found |= {f"operator.{name}": getattr(operator, name) for name in _OPERATORS}

@@ -42,6 +42,8 @@ def save(subnet: fx.GraphModule, folder: str | Path) -> Path:
     Raises:
         ExportError: the network holds what cannot be written as data, or the folder holds something else.
     """
+    if not isinstance(subnet, fx.GraphModule):
+        raise ExportError(f"cannot save a {type(subnet).__name__}; pass what construct_subnet() returned")
     folder = Path(folder)
     _require_free(folder)
     document, tensors = to_document(subnet)

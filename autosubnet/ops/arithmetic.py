@@ -91,7 +91,10 @@ class Sum(Broadcast):
             return Alias(first)  # type: ignore[arg-type]  # passes_as has seen that it is a node
         if first not in zero or second in zero or not passes_as(call, second):
             return None
-        factor = self.sign * call.node.kwargs.get("alpha", 1)  # type: ignore[operator]  # alpha is a number
+        alpha = call.node.kwargs.get("alpha", 1)
+        if isinstance(alpha, fx.Node):
+            return Replace(operator.mul, (second, alpha), {}) if self.sign == 1 else None
+        factor = self.sign * alpha  # type: ignore[operator]  # alpha is a number
         if factor == 1:
             return Alias(second)
         return Replace(operator.neg, (second,), {}) if factor == -1 else Replace(operator.mul, (second, factor), {})

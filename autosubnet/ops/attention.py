@@ -85,9 +85,16 @@ class ScaledDotProductAttention(Rule):
         return with_ndim(collapse(mask, [-2] if same_heads else range(mask.ndim - 1)), len(call.shape))
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Those of Q, with the width of V."""
+        """Those of Q, with the width of V; leading dimensions that Q does not have in full are those of V."""
         query, value = call.argument(0, "query"), call.argument(2, "value")
-        return [*sizes.of(query)[:-1], sizes.of(value)[-1]]
+        if len(shape_of(query)) != len(call.shape) or len(shape_of(value)) != len(call.shape):
+            return None
+        leading = []
+        for dim, (q, v) in enumerate(zip(sizes.of(query)[:-2], sizes.of(value)[:-2], strict=True)):
+            leading.append(q if shape_of(query)[dim] == call.shape[dim] else v)
+            if call.shape[dim] not in (shape_of(query)[dim], shape_of(value)[dim]):
+                return None
+        return [*leading, sizes.of(query)[-2], sizes.of(value)[-1]]
 
     def is_random(self, call: Call) -> bool:
         """Whether it drops weights."""

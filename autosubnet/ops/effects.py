@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import fx, nn
 
 from autosubnet.ops.call import Call
-from autosubnet.ops.registry import rule_of
+from autosubnet.ops.registry import is_known, rule_of
 
 
 def call_of(node: fx.Node, module: nn.Module | None) -> Call:
@@ -25,6 +25,11 @@ def draws(node: fx.Node, module: nn.Module | None) -> bool:
     return rule_of(node, module).is_random(call_of(node, module))
 
 
+def may_draw(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node draws random numbers, or nothing is known of it."""
+    return not is_known(node, module) or draws(node, module)
+
+
 def edges(node: fx.Node, module: nn.Module | None) -> tuple[fx.Node, ...]:
     """Return the operands whose values reach the result."""
     if node.op not in ("call_module", "call_function", "call_method"):
@@ -39,4 +44,5 @@ def must_stay(node: fx.Node, module: nn.Module | None) -> bool:
     if node.op not in ("call_module", "call_function", "call_method"):
         return False
     stateful = rule_of(node, module).is_stateful(call_of(node, module))
-    return stateful or draws(node, module) or (module is not None and bool(list(module.buffers())))
+    drawing = node.meta.get("draws") or draws(node, module)
+    return stateful or drawing or (module is not None and bool(list(module.buffers())))

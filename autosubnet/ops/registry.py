@@ -48,6 +48,11 @@ def rule_of(node: fx.Node, module: nn.Module | None) -> Rule:
     return _functions.get(node.target, _UNKNOWN)
 
 
+def is_known(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether the node has a rule."""
+    return rule_of(node, module) is not _UNKNOWN
+
+
 def is_leaf(module: nn.Module) -> bool:
     """Whether the module is exactly what its class says, and can be one vertex.
 

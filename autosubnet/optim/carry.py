@@ -39,7 +39,7 @@ def carry_optimizer(
         ``SGD``, ``Adam`` or ``AdamW``; shares no tensor of its state with ``optimizer``.
 
     Raises:
-        InputError: another kind of optimizer.
+        InputError: another kind of optimizer, or one of another model.
         StateError: a parameter of the subnet is not in the model, or not what ``kept`` makes of the model's.
     """
     make = _plain_class(optimizer)
@@ -49,6 +49,8 @@ def carry_optimizer(
     # A tied parameter may survive under any of its names.
     names: dict[Tensor, str] = {p: name for name, p in named_params_old.items()}
     names.update({p: name for name, p in named_params_old.items() if name in new_by_name})
+    if not any(p in names for p in _parameters(optimizer)):
+        raise InputError("the optimizer holds no parameter of this model; pass the one that trained it")
     successors = {p: new_by_name.get(names[p]) if p in names else p for p in _parameters(optimizer)}
     carried = make([_carry_group(group, successors) for group in optimizer.param_groups])
     carried.defaults.update(optimizer.defaults)

@@ -84,7 +84,7 @@ def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str)
         StateError: not a state dict of H2SPG, damaged, or of another partition or variant; the first
             difference.
     """
-    packed = state_dict.get(KEY)
+    packed = state_dict.get(KEY) if isinstance(state_dict, Mapping) else None
     if not isinstance(packed, dict):
         raise StateError(f"the state dict has no entry {KEY!r}: it was not written by H2SPG.state_dict()")
     try:

@@ -50,6 +50,8 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
 
 def _require_finite(view: GraphView) -> None:
     named = [(name, p) for name, p in view.parameters.items() if p.is_floating_point() and p.numel()]
+    if not named:
+        return
     norms = torch._foreach_norm([p.detach() for _, p in named], float("inf"))
     for (name, _), norm in zip(named, norms, strict=True):
         if not torch.isfinite(norm):

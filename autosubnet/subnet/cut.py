@@ -57,6 +57,9 @@ class _Solver:
                 self._collect(node)
             elif node.op == "placeholder":
                 self._block_all(node)
+            if node.meta["drew_in_eval"]:
+                for each in (node, *node.all_input_nodes):
+                    self._block_all(self.value(each))
         for mode in MODES:
             map_arg(output_of(self.view.trace.graph, mode), lambda node: self._block_all(self.value(node)))
         for node, dim in self.erasure.sizes_read():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from torch import fx
@@ -35,19 +35,31 @@ class DualGraphModule(fx.GraphModule):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DualGraphModule:
-        targets = {
-            str(node.target)
-            for graph in self.graphs.values()
-            for node in graph.nodes
-            if node.op in ("call_module", "get_attr")
-        }
-        attributes = {target: copy.deepcopy(_get(self, target), memo) for target in sorted(targets)}
-        result = DualGraphModule(attributes, {mode: copy.deepcopy(graph) for mode, graph in self.graphs.items()})
-        result.meta = copy.copy(self.meta)
-        return result.train(self.training)
+        attributes = {target: copy.deepcopy(_get(self, target), memo) for target in self._targets()}
+        graphs = {mode: copy.deepcopy(graph) for mode, graph in self.graphs.items()}
+        return _make(attributes, graphs, copy.copy(self.meta), self.training)
+
+    def __copy__(self) -> DualGraphModule:
+        make, arguments = self.__reduce__()
+        return make(*arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., DualGraphModule], tuple[Any, ...]]:
+        attributes = {target: _get(self, target) for target in self._targets()}
+        graphs = {mode: copy.deepcopy(graph) for mode, graph in self.graphs.items()}  # that do not refer to this module
+        return _make, (attributes, graphs, self.meta, self.training)
+
+    def _targets(self) -> list[str]:
+        nodes = [node for graph in self.graphs.values() for node in graph.nodes]
+        return sorted({str(node.target) for node in nodes if node.op in ("call_module", "get_attr")})
 
 
 def _get(module: Any, target: str) -> Any:
     for part in target.split("."):
         module = getattr(module, part)
     return module
+
+
+def _make(attributes: Any, graphs: Any, meta: Any, training: bool) -> DualGraphModule:
+    result = DualGraphModule(attributes, graphs)
+    result.meta = meta
+    return result.train(training)

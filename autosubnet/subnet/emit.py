@@ -54,11 +54,12 @@ def emit(plan: Plan) -> fx.GraphModule:
     """Return the smaller network; its tensors are copies, under the names that they have in the model."""
     emitter = _Emitter(plan)
     emitter.run()
-    graphs = {mode: emitter.graph_of(mode) for mode in MODES} if plan.view.trace.dual else {}
     if plan.view.trace.dual:
-        subnet: fx.GraphModule = DualGraphModule(emitter.attributes, graphs)
+        graphs = {mode: emitter.graph_of(mode) for mode in MODES}
+        subnet: fx.GraphModule = DualGraphModule(emitter.read_by(*graphs.values()), graphs)
     else:
-        subnet = fx.GraphModule(emitter.attributes, emitter.graph_of("eval"), "Subnet")
+        graph = emitter.graph_of("eval")
+        subnet = fx.GraphModule(emitter.read_by(graph), graph, "Subnet")
     _persist_as_before(subnet, plan.view.trace.model)
     return subnet
 
@@ -111,6 +112,11 @@ class _Emitter:
                 graph.erase_node(node)
         graph.lint()
         return graph
+
+    def read_by(self, *graphs: fx.Graph) -> dict[str, Any]:
+        """Return the leaf modules and tensors that the graphs read."""
+        targets = {str(node.target) for graph in graphs for node in graph.nodes}
+        return {target: value for target, value in self.attributes.items() if target in targets}
 
     def _must_stay(self, node: fx.Node) -> bool:
         return must_stay(node, self.view.calls[node].module if node in self.view.calls else None)

@@ -111,6 +111,9 @@ class _Liveness:
         for mode in MODES:
             map_arg(output_of(self.view.trace.graph, mode), self.pending.append)
         self.pending += [node for node in self.view.nodes if node.op == "placeholder"]
+        for node in self.view.nodes:
+            if node.meta["drew_in_eval"]:  # without it, all later draws were others in eval mode too
+                self._keep(node)
         effects = [node for node in self.view.nodes if node.meta.get("effect")]
         while self.pending or self.postponed:
             if self.pending:

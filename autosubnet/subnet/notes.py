@@ -15,7 +15,7 @@ from autosubnet.subnet.emit import Plan
 def training_notes(plan: Plan) -> Iterator[str]:
     """Yield why train mode is not equal: random operations that went, statistics that lost a call."""
     view, live = plan.view, plan.erasure.live
-    random = [node for node in view.calls if view.rules[node].is_random(view.calls[node])]
+    random = [node for node in view.calls if node.meta["draws"]]
     stateful = [node for node in view.calls if view.rules[node].is_stateful(view.calls[node])]
     written = {name for node in stateful if node in live for name in _buffers(view, node)}
     for node in random:

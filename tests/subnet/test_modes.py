@@ -293,8 +293,15 @@ def test_a_subnet_can_be_pickled_and_compiled() -> None:
     model = settled(Auxiliary(), X)
     zero(model, ["b"])
     subnet = autosubnet.remove_zeros(model, X)
-    again = pickle.loads(pickle.dumps(subnet))
-    assert torch.equal(again(X), subnet(X))
+    for training in (True, False):
+        for again in (pickle.loads(pickle.dumps(subnet.train(training))), copy.copy(subnet), copy.deepcopy(subnet)):
+            assert again.training == training
+            assert again.meta["autosubnet"] == subnet.meta["autosubnet"]
+            for mode in (True, False):
+                expected, got = (run(copy.deepcopy(each), (X,), train=mode) for each in (subnet, again))
+                assert all(map(torch.equal, expected, got)), f"pickled with training={training}, run with {mode}"
+                assert len(got) == 1 + mode
+    subnet.eval()
     exported = torch.export.export(subnet, (X,)).module()
     assert torch.allclose(exported(X), subnet(X), rtol=0, atol=1e-12)
     assert "add" not in operations(subnet)
