@@ -87,7 +87,8 @@ def equal_train_outputs(
 ) -> float:
     """Promise 2: equal outputs in train mode from the same random state, and equal buffers afterwards."""
     model, subnet = copy.deepcopy(model), copy.deepcopy(subnet)
-    varies = variations(model, example_inputs, train=True)
+    counts = [len(run(copy.deepcopy(model), example_inputs, train=train)) for train in (True, False)]
+    varies = variations(model, example_inputs, train=counts[0] != counts[1])  # auxiliary heads: train mode's own
     with torch.no_grad():
         worst = max(
             same_outputs(model, subnet, inputs, train=True, tolerance=tolerance, varies=varies)
