@@ -48,21 +48,8 @@ def test_promises_hold_on_random_models() -> None:
     def check(plan: Plan, sparsity: float, seed: int) -> None:
         if str(plan) in passed:
             return
-        model, inputs = build(plan)
-        before = copy.deepcopy(model)
-        oto = autosubnet.AutoSubnet(model, inputs)
-        check_untouched(model, before)
-        check_partition(oto)
-        chosen = oto.random_set_zero_groups(target_group_sparsity=sparsity, seed=seed)
-        removal.zeroed(model, chosen)
-        check_choice(oto, before, inputs, chosen, int(sparsity * len(oto.groups)))
-        check_soundness(oto, model, inputs, chosen)
-        zeroed = copy.deepcopy(model)
-        subnet = oto.construct_subnet()
-        check_untouched(model, zeroed)
-        check_promises(plan, model, subnet, inputs, chosen)
-        check_carried(oto, subnet, inputs, seed)
-        tally.update(removed=bool(chosen), groups=len(oto.groups), chosen=len(chosen))
+        groups, chosen = check_model(plan, sparsity, seed)
+        tally.update(removed=bool(chosen), groups=groups, chosen=chosen)
         passed.add(str(plan))
         found.update(constructs(plan))
 
@@ -72,6 +59,25 @@ def test_promises_hold_on_random_models() -> None:
     assert not missing, f"in no model: {missing}"
     assert tally["removed"] >= 0.7 * len(passed), tally
     assert tally["groups"] >= 2 * len(passed), tally
+
+
+def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
+    """Everything that is promised of one network; return its number of groups and of those that were removed."""
+    model, inputs = build(plan)
+    before = copy.deepcopy(model)
+    oto = autosubnet.AutoSubnet(model, inputs)
+    check_untouched(model, before)
+    check_partition(oto)
+    chosen = oto.random_set_zero_groups(target_group_sparsity=sparsity, seed=seed)
+    removal.zeroed(model, chosen)
+    check_choice(oto, before, inputs, chosen, int(sparsity * len(oto.groups)))
+    check_soundness(oto, model, inputs, chosen)
+    zeroed = copy.deepcopy(model)
+    subnet = oto.construct_subnet()
+    check_untouched(model, zeroed)
+    check_promises(plan, model, subnet, inputs, chosen)
+    check_carried(oto, subnet, inputs, seed)
+    return len(oto.groups), len(chosen)
 
 
 def check_untouched(model: PlannedModel, before: PlannedModel) -> None:

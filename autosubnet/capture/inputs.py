@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from autosubnet.capture.preserve import preserved
+from autosubnet.capture.resize import Resize
 from autosubnet.errors import InputError
 
 IMAGE_SIZES = (64, 224, 32, 299)
@@ -50,44 +51,6 @@ class Inputs:
         """Return the size that the first dimensions of all tensors share, or ``None``."""
         sizes = {tensor.shape[0] for tensor in self.tensors() if tensor.ndim}
         return sizes.pop() if len(sizes) == 1 else None
-
-
-Resize = Callable[[torch.Tensor], list[int]]
-"""From a tensor to a shape for it, the first size aside."""
-
-
-def _longer(size: int, sign: int) -> int:
-    """Another size, of which a common stride stays a divisor where it is one."""
-    step = 32 if size >= 96 else 8 if size >= 8 else 2
-    return size + sign * step if size >= 96 else size + step
-
-
-def grown(tensor: torch.Tensor) -> list[int]:
-    """Images and volumes of another height and width (large ones higher and narrower), longer sequences."""
-    sizes = list(tensor.shape)
-    for number, dim in enumerate(_SIDES.get((tensor.is_floating_point(), tensor.ndim), ())):
-        sizes[dim] = _longer(sizes[dim], -1 if number % 2 else 1)
-    return sizes
-
-
-def lengthened(tensor: torch.Tensor) -> list[int]:
-    """As ``grown``, but what has three dimensions is a signal (batch, channels, length)."""
-    if tensor.is_floating_point() and tensor.ndim == 3:
-        return [*tensor.shape[:2], _longer(tensor.shape[2], 1)]
-    return grown(tensor)
-
-
-def shortened(tensor: torch.Tensor) -> list[int]:
-    """Sequences a quarter shorter: for models with a table of positions that is full."""
-    sizes = list(tensor.shape)
-    if (tensor.is_floating_point(), tensor.ndim) in ((True, 3), (False, 2)):
-        sizes[1] -= max(1, sizes[1] // 4) if sizes[1] > 1 else 0
-    return sizes
-
-
-RESIZES: tuple[Resize, ...] = (grown, lengthened, shortened)
-# Dimensions that may have another size in another input, by (floating point, number of dimensions).
-_SIDES = {(True, 3): (1,), (True, 4): (2, 3), (True, 5): (2, 3, 4), (False, 2): (1,)}
 
 
 def others(inputs: Inputs, batch: int | None, seed: int = 0, resize: Resize | None = None) -> Inputs:

@@ -8,9 +8,10 @@ from io import StringIO
 
 from torch import nn
 
-from autosubnet.capture.inputs import RESIZES, Inputs, others
+from autosubnet.capture.inputs import Inputs, others
 from autosubnet.capture.observe import other_random_states
 from autosubnet.capture.preserve import preserved
+from autosubnet.capture.resize import RESIZES
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.tracer import Tracer, UnfollowableError
 from autosubnet.errors import CaptureError

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autosubnet import AutoSubnet
 from autosubnet.capture import Inputs, guess, others
+from autosubnet.capture.resize import RESIZES, grown, lengthened, shortened
 from autosubnet.errors import InputError
 
 from .capturing import Applied, rows
@@ -153,3 +154,18 @@ def test_structures_stay() -> None:
     assert inputs.args[1][1] is None
     assert tuple(inputs.kwargs["a"]["b"].shape) == (5, 4)
     assert inputs.kwargs["n"] == 3
+
+
+def test_other_resolutions_and_lengths() -> None:
+    def shape(resize: Any, *sizes: int, dtype: torch.dtype = torch.float32) -> list[int]:
+        return resize(torch.zeros(sizes, dtype=dtype))
+
+    assert shape(grown, 2, 3, 224, 224) == [2, 3, 256, 192]
+    assert shape(grown, 2, 3, 32, 32) == [2, 3, 40, 40]
+    assert shape(grown, 2, 5, 8) == [2, 7, 8]
+    assert shape(lengthened, 2, 5, 16) == [2, 5, 24]
+    assert shape(grown, 2, 16, dtype=torch.long) == [2, 24]
+    assert shape(shortened, 2, 16, dtype=torch.long) == [2, 12]
+    for resize in RESIZES:
+        assert shape(resize, 4, 6) == [4, 6], "rows of features have one size"
+        assert shape(resize) == []
