@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import promises
 import pytest
 import removal
-from probes import redraw
-from subnet.checks import left, report_of, settled, zero
+from subnet.checks import check, left, report_of, settled, zero
 from test_random_models import check_untouched
 
 import autosubnet
@@ -24,20 +22,6 @@ every = pytest.mark.parametrize("specimen", SPECIMENS, ids=[each.name.replace(" 
 def prepared(specimen: Specimen):
     inputs = specimen.inputs()
     return settled(specimen.make(), *inputs), inputs
-
-
-def check(model, subnet, inputs, *, train: bool) -> None:
-    kept = report_of(subnet).kept
-    promises.equal_outputs(model, subnet, inputs)
-    promises.equal_gradients(model, subnet, inputs, kept, train=False)
-    if train:
-        assert report_of(subnet).training_notes == ()
-        promises.equal_train_outputs(model, subnet, inputs, kept)
-        promises.equal_gradients(model, subnet, inputs, kept, train=True)
-        promises.equal_training(model, subnet, inputs, kept)
-    promises.names_kept(model, subnet, kept)
-    promises.stands_alone(subnet)
-    promises.fixed_point(subnet, autosubnet.remove_zeros(subnet, redraw(inputs, 2, 4)))
 
 
 @every

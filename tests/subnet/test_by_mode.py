@@ -51,8 +51,8 @@ def each_its_own(m: Any, y: Tensor) -> Tensor:
     return y * 2 if m.training else y.sigmoid() * y
 
 
-def other_sizes(m: Any, y: Tensor) -> Tensor:
-    """In train mode of another height than in eval mode."""
+def through_another_size(m: Any, y: Tensor) -> Tensor:
+    """In train mode a detour through a tensor of twice the rows."""
     return torch.cat([y, y]).view(2, -1, 6).mean(0) if m.training else y
 
 
@@ -60,7 +60,7 @@ def deterministic(m: Any, y: Tensor) -> Tensor:
     return y.square() if m.training else y
 
 
-WAYS = [noise, drop_path, eval_only, each_its_own, other_sizes, deterministic]
+WAYS = [noise, drop_path, eval_only, each_its_own, through_another_size, deterministic]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -70,7 +70,7 @@ def test_nothing_removed(way: Any) -> None:
     assert left(subnet) == {"stem", "a", "b", "head"}
 
 
-@pytest.mark.parametrize("way", [drop_path, eval_only, each_its_own, other_sizes, deterministic])
+@pytest.mark.parametrize("way", [drop_path, eval_only, each_its_own, through_another_size, deterministic])
 @pytest.mark.parametrize("zeros", [("a",), ("b",), ("a", "b")])
 def test_zero_in_both_modes_is_removed(way: Any, zeros: tuple[str, ...]) -> None:
     x = example(5, 6)
@@ -127,7 +127,7 @@ def test_zero_in_train_mode_alone_is_not_claimed() -> None:
 
 
 def test_the_search_space_is_that_of_the_network_without_the_noise() -> None:
-    for way in (drop_path, eval_only, other_sizes, deterministic):
+    for way in (drop_path, eval_only, through_another_size, deterministic):
         oto = AutoSubnet(settled(Net(way), example(5, 6)), example(5, 6))
         assert [group.name for group in oto.groups] == ["a", "b"], way.__name__
     noisy = AutoSubnet(settled(Net(noise), example(5, 6)), example(5, 6))

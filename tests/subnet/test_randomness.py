@@ -17,7 +17,7 @@ import autosubnet
 from autosubnet import AutoSubnet, remove_zeros
 from autosubnet.errors import CaptureError
 
-from .checks import example, left, operations, report_of, same, settled, shrink, zero
+from .checks import example, left, report_of, same, settled, shrink, zero
 
 
 class Net(nn.Module):
@@ -40,8 +40,6 @@ class Opaque(nn.Module):
     """Cannot be followed, and draws in train mode."""
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autograd.graph.save_on_cpu():
-            pass
         scale = 1.0 + torch.rand(()).item() if self.training else 1.0
         return Scale.apply(x, scale)
 
@@ -182,7 +180,7 @@ def test_a_learned_query_without_a_batch() -> None:
 
 def test_nothing_but_numbers() -> None:
     x = example(3, 6)
-    assert operations(remove_zeros(nn.ReLU(), x)) == ["relu"] or remove_zeros(nn.ReLU(), x)(x).min() == 0
+    assert torch.equal(remove_zeros(nn.ReLU(), x)(x), x.relu())
     model = settled(nn.Sequential(nn.Linear(6, 6), nn.Tanh()), x)
     zero(model, ["0"])
     with pytest.warns(autosubnet.errors.AutoSubnetWarning):
