@@ -7,21 +7,25 @@ failures shrink: the first option is the simplest) or ``random.Random(seed).choi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from plans import Plan, Step
+from plans import RANDOM_LAYERS, Plan, Step
 
 Choose = Callable[[Sequence[Any]], Any]
 Shape = tuple[Any, ...]
 
 WIDTHS = (4, 6, 8)
+SEVERAL = {"add", "stack_sum", "stack_mean", "stack_max", "python_sum"}  # joints of two operands or three
 # Layers that may be called twice, and those that may hold the same weight.
 SHARED = {"conv", "linear", "batch_norm", "layer_norm", "prelu", "mha", "sdpa", "hand_attention"}
 TIED = {"conv", "linear", "batch_norm", "layer_norm", "group_norm"}
 # Autograd keeps no result of these for the backward pass: they may be changed in place.
 SAFE = {"conv", "conv_transpose", "batch_norm", "linear", "cat", "add", "sub"}
+# And these do not keep what they read: it may be changed in place after them.
+FORGETFUL = {"add", "sub", "rsub", "add_alpha", "python_sum", "stack_sum", "stack_mean", "cat", "view_add"}
 CHANGES = {"relu_", "relu_in_place", "relu_on_view", "leaky_relu_"}
 
 
@@ -36,7 +40,8 @@ class Drawing(ABC):
     channel_dim: ClassVar[int]
     joints: ClassVar[tuple[str, ...]] = (
         *("add", "cat", "norm_of_cat", "add", "sub", "mul", "gate", "stack_sum", "stack_mean"),
-        *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul"),
+        *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul", "stack_max", "rsub", "python_sum"),
+        *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),
     )
 
     def __init__(self, choose: Choose, inputs: tuple[Shape, ...]) -> None:
@@ -45,6 +50,7 @@ class Drawing(ABC):
         self.shapes: list[Shape] = list(inputs)
         self.steps: list[Step] = []
         self.reads: Counter[int] = Counter()
+        self.readers: defaultdict[int, set[str]] = defaultdict(set)
         self.pool: list[int] = []
 
     @abstractmethod
@@ -94,12 +100,14 @@ class Drawing(ABC):
         self.steps.append(Step(op, inputs, options, shares))
         self.shapes.append(shape or self.shapes[inputs[0]])
         self.reads.update(inputs)
+        for value in inputs:
+            self.readers[value].add(op)
         return len(self.shapes) - 1
 
     def writable(self, value: int) -> bool:
         """Whether ``value`` may be changed in place."""
         number = value - len(self.inputs)
-        return number >= 0 and self.steps[number].op in SAFE and not self.reads[value]
+        return number >= 0 and self.steps[number].op in SAFE and self.readers[value] <= FORGETFUL
 
     def linear(self, value: int, width: int) -> int:
         shape = (*self.shapes[value][:-1], width)
@@ -121,7 +129,7 @@ class Drawing(ABC):
 
     def regularise(self, value: int, kind: str) -> int:
         """Append what train mode does at random, or one mode alone."""
-        options = {} if kind == "damped" else {"p": 0.25}
+        options = {"p": 0.25} if kind in RANDOM_LAYERS else {}
         return value if kind == "none" else self.put(kind, value, **options)
 
     def operand(self, width: int) -> int:
@@ -130,8 +138,11 @@ class Drawing(ABC):
         kind = self.choose(("path", "path", "identity", "identity", "skip")) if fits else "path"
         if kind == "path":
             return self.path(self.pick(), width)
-        value = self.choose(fits[::-1])
-        return self.skip(value) if kind == "skip" else int(value)
+        value = int(self.choose(fits[::-1]))
+        if kind == "skip":
+            return self.skip(value)
+        changes = self.one_in(8) and self.writable(value)  # whoever reads it later sees the change
+        return self.put("leaky_relu_", value) if changes else value
 
     def block(self) -> None:
         """Merge paths in one joint and put the result into the pool."""
@@ -157,7 +168,7 @@ class Drawing(ABC):
 
     def merge(self, joint: str, first: int, width: int) -> int:
         """Join ``first`` with one or two operands of its shape."""
-        many = joint in {"add", "stack_sum", "stack_mean"} and self.one_in(2)
+        many = joint == "addcmul" or (joint in SEVERAL and self.one_in(2))
         others = [self.operand(width) for _ in range(2 if many else 1)]
         if joint in {"iadd", "add_"} and not self.writable(first):
             joint = "add"
@@ -191,8 +202,17 @@ class Drawing(ABC):
         else:
             outputs = [self.linear(vectors[0], 4)]
         if self.one_in(4):
-            outputs.append(self.linear(self.vector(self.pick()), 3))
-        return Plan(self.inputs, tuple(self.steps), tuple(outputs), self.ties(), self.frozen(), seed)
+            first = outputs[0] if self.one_in(4) else self.vector(self.pick())
+            outputs.append(self.second_head(first))
+        ties = self.ties()
+        auxiliary = len(outputs) > 1 and self.one_in(3)
+        container = self.choose(("plain", "plain", "plain", "dict", "nested", "dataclass"))
+        channels_last = self.channel_dim == 0 and self.one_in(6)
+        plan = Plan(self.inputs, tuple(self.steps), tuple(outputs), ties, self.frozen())
+        return replace(plan, auxiliary=auxiliary, container=container, channels_last=channels_last, seed=seed)
+
+    def second_head(self, vector: int) -> int:
+        return self.linear(vector, 3)
 
     def ties(self) -> tuple[tuple[int, int], ...]:
         """Draw two layers that share one weight, sometimes."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
 
 
 class SqueezeExcite(nn.Module):
@@ -184,8 +187,78 @@ class Damped(nn.Module):
         return x if self.training else x * 0.75
 
 
+class TokenBatchNorm(nn.Module):
+    """``nn.BatchNorm1d`` over the channels of tokens, ``[B, T, D]``."""
+
+    def __init__(self, width: int, affine: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Rotary(nn.Module):
+    """Turn pairs of channels by angles in a complex buffer, ``[B, T, D]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.turns = nn.Buffer(torch.polar(torch.ones(width // 2), torch.arange(width // 2) + 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * self.turns).flatten(-2)
+
+
+class Monitor(nn.Module):
+    """Count the calls and average what it sees in buffers, and pass it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = nn.Buffer(torch.zeros((), dtype=torch.int64))
+        self.average = nn.Buffer(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.calls += 1
+            self.average.lerp_(x.detach().mean(), 0.1)
+        return x
+
+
+class Doubled(nn.Conv2d):
+    """A convolution by its class, and twice that by its forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def odd_conv(kind: str, **options: Any) -> nn.Module:
+    """Return a convolution that is not what its class says."""
+    if kind == "subclass":
+        return Doubled(**options)
+    conv = nn.Conv2d(**options)
+    if kind == "hook":
+        conv.register_forward_hook(lambda module, arguments, result: result * 0.5)
+    elif kind == "pre_hook":
+        conv.register_forward_pre_hook(lambda module, arguments: (arguments[0] * 2,))
+    elif kind == "pruned":
+        prune.ln_structured(conv, "weight", amount=1, n=2, dim=0)
+    elif kind == "old_weight_norm":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            nn.utils.weight_norm(conv)
+    else:
+        getattr(parametrizations, kind)(conv)
+    return conv
+
+
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "conv": nn.Conv2d,
+    "odd_conv": odd_conv,
+    "instance_norm": nn.InstanceNorm2d,
+    "token_batch_norm": TokenBatchNorm,
+    "rotary": Rotary,
+    "monitor": Monitor,
     "conv_transpose": nn.ConvTranspose2d,
     "batch_norm": nn.BatchNorm2d,
     "group_norm": nn.GroupNorm,
@@ -233,6 +306,19 @@ def relu_on_view(x: Tensor) -> Tensor:
     return x
 
 
+def set_first_channels(x: Tensor, y: Tensor) -> Tensor:
+    """Write the first half of the channels of ``y`` over those of a copy of ``x``."""
+    x, half = x.clone(), x.shape[1] // 2
+    x[:, :half] = y[:, :half]
+    return x
+
+
+def nobody_reads(x: Tensor) -> Tensor:
+    """Compute something for nobody, and return ``x``."""
+    x.tanh().sum()
+    return x
+
+
 def total(*tensors: Tensor) -> Tensor:
     return functools.reduce(operator.add, tensors)
 
@@ -244,10 +330,25 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "add_": lambda x, y: x.add_(y),
     "sub": operator.sub,
     "mul": operator.mul,
+    "rsub": torch.rsub,
+    "python_sum": lambda *tensors: sum(tensors),
     "maximum": torch.maximum,
+    "minimum": lambda x, y: torch.minimum(x, y) + 0.1 * (x + y),  # alone, of 0 and a ReLU it would be 0
+    "ratio": lambda x, y: x / (1 + y.abs()),
+    "where": lambda x, y: torch.where(x > y, x * 0.5, y),
+    "lerp": lambda x, y: torch.lerp(x, y, 0.25),
+    "addcmul": lambda x, y, z: torch.addcmul(x, y, z, value=0.5),
+    "masked": lambda x, y: x * (y > 0) + 0.1 * y,  # with a way for the gradient of y
+    "einsum": lambda x, y: torch.einsum("bi...,bi...->bi...", x, y),
+    "baddbmm": lambda x, y: torch.baddbmm(x, (y @ y.mT).softmax(-1), y, alpha=0.5),
+    "view_add": lambda x, y: (x.flatten(1) + y.flatten(1)).view(x.shape),
+    "set_first_channels": set_first_channels,
+    "nobody_reads": nobody_reads,
+    "single_precision": lambda x: x.float().sin().to(x.dtype),
     "cat": lambda *tensors, dim: torch.cat(tensors, dim=dim),
     "stack_sum": lambda *tensors, dim: torch.stack(tensors, dim=dim).sum(dim),
     "stack_mean": lambda *tensors, dim: torch.stack(tensors, dim=dim).mean(dim=dim),
+    "stack_max": lambda *tensors, dim: torch.stack(tensors, dim=dim).amax(dim),
     "f_relu": F.relu,
     "relu_": F.relu_,
     "leaky_relu_": F.leaky_relu_,

@@ -7,6 +7,7 @@ the network, with random weights away from zero and calibrated BatchNorm statist
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,22 @@ VOCABULARY = 11
 RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout", "drop_path"}
 BROADCAST = {"pool_to_pixel", "mean_token", "pixel_view"}
 IN_PLACE = {"iadd", "add_", "relu_", "leaky_relu_", "relu_on_view"}
+
+
+@dataclass
+class Prediction:
+    """What some networks return: the first output by name, the others together."""
+
+    first: Tensor
+    others: tuple[Tensor, ...] | None = None
+
+
+CONTAINERS: dict[str, Callable[[tuple[Tensor, ...]], Any]] = {
+    "plain": lambda outputs: outputs[0] if len(outputs) == 1 else outputs,
+    "dict": lambda outputs: {f"output{number}": output for number, output in enumerate(outputs)},
+    "nested": lambda outputs: {"all": [outputs, {"first": outputs[0]}]},
+    "dataclass": lambda outputs: Prediction(outputs[0], outputs[1:] or None),
+}
 
 # How often each construct must occur in 200 random models, at least.
 COVERAGE = {
@@ -61,6 +78,9 @@ class Plan:
         outputs: numbers of the values that are returned.
         ties: pairs of steps whose modules hold the same ``weight``.
         frozen: steps whose first parameter is not trainable.
+        auxiliary: whether the last output is returned in train mode alone.
+        container: in which of ``CONTAINERS`` the outputs are returned.
+        channels_last: whether the weights of convolutions lie in memory channels last.
         seed: of the weights.
     """
 
@@ -69,6 +89,9 @@ class Plan:
     outputs: tuple[int, ...]
     ties: tuple[tuple[int, int], ...] = ()
     frozen: tuple[int, ...] = ()
+    auxiliary: bool = False
+    container: str = "plain"
+    channels_last: bool = False
     seed: int = 0
 
     def __str__(self) -> str:
@@ -80,7 +103,8 @@ class Plan:
             value = len(self.inputs) + number
             lines.append(f"v{value} = {step.op}({reads}; {options})  # step {number}{shared}")
         lines.append(f"return {', '.join(f'v{i}' for i in self.outputs)}")
-        return "\n".join([*lines, f"ties={self.ties} frozen={self.frozen} seed={self.seed}"])
+        flags = f"auxiliary={self.auxiliary} container={self.container} channels_last={self.channels_last}"
+        return "\n".join([*lines, f"ties={self.ties} frozen={self.frozen} {flags} seed={self.seed}"])
 
     def random_inputs(self, batch: int, seed: int) -> tuple[Tensor, ...]:
         """Return random inputs in float64, token numbers in int64."""
@@ -121,8 +145,8 @@ class PlannedModel(nn.Module):
                 values.append(self.module_of(number)(*arguments))
             else:
                 values.append(FUNCTIONS[step.op](*arguments, **step.options))
-        outputs = tuple(values[i] for i in self.plan.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+        returned = self.plan.outputs[:-1] if self.plan.auxiliary and not self.training else self.plan.outputs
+        return CONTAINERS[self.plan.container](tuple(values[i] for i in returned))
 
 
 def build(plan: Plan) -> tuple[PlannedModel, tuple[Tensor, ...]]:
@@ -130,6 +154,8 @@ def build(plan: Plan) -> tuple[PlannedModel, tuple[Tensor, ...]]:
     model = PlannedModel(plan).double()
     randomise(model, plan.seed)
     calibrate(model, plan)
+    if plan.channels_last:
+        model.to(memory_format=torch.channels_last)
     return model.eval(), plan.random_inputs(EXAMPLE_BATCH, plan.seed)
 
 
@@ -145,7 +171,7 @@ def randomise(model: nn.Module, seed: int) -> None:
 
 def calibrate(model: nn.Module, plan: Plan) -> None:
     """Average the BatchNorm statistics over a few batches in train mode."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None
@@ -180,6 +206,11 @@ def constructs(plan: Plan) -> set[str]:
         "several_inputs": len(plan.inputs) > 1,
         "several_outputs": len(plan.outputs) > 1,
         "ids": any(shape[0] == "ids" for shape in plan.inputs),
+        "auxiliary": plan.auxiliary,
+        "channels_last": plan.channels_last,
+        plan.container: True,
+        "output_of_output": set(plan.outputs) & {value for step in plan.steps for value in step.inputs},
+        "tied_embedding": any(plan.steps[first].op != plan.steps[second].op for first, second in plan.ties),
         "reused_branch": any(count > 1 for count in readers.values()),
         "branch_of_several_joints": any(count > 1 for count in joints.values()),
         "in_place": found & {*IN_PLACE, "relu_in_place"},
@@ -205,7 +236,13 @@ def variants(plan: Plan, step: Step) -> set[str]:
         "depthwise": step.op == "conv" and 1 < groups == options["in_channels"],
         "grouped": step.op == "conv" and 1 < groups < options["in_channels"],
         "dilated": options.get("dilation", 1) > 1,
-        "no_affine": options.get("affine") is False,
+        "no_affine": False in (options.get("affine"), options.get("elementwise_affine")),
+        "no_momentum": options.get("momentum", 0.1) is None,
+        "no_statistics": options.get("track_running_stats") is False,
+        "padding_mode": options.get("padding_mode", "zeros") != "zeros",
+        "ceil_mode": options.get("ceil_mode"),
+        "without_padding": options.get("count_include_pad") is False,
+        str(options.get("kind")): step.op == "odd_conv",
         "relu_in_place": step.op == "relu" and options.get("inplace"),
         "cross_attention": step.op == "mha" and len(step.inputs) == 2,
     }

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from plans import Plan, PlannedModel, build
 from torch import Tensor
 
+PASSING = ("monitor", "nobody_reads")  # layers that return what they got
+ODD = ("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "spectral_norm", "subclass")
+
 
 class Images(Drawing):
     """A convolutional network; values are ``(C, H, W)``."""
 
     channel_dim = 0
     joints = (*Drawing.joints, "norm_of_cat", "squeeze_excite")
-    stems = ("conv3", "conv1", "grouped", "depthwise", "dilated", "transposed", "upsampled", "glu")
-    norms = ("batch_norm", "none", "batch_norm", "group_norm", "plain_batch_norm")
+    stems = ("conv3", "conv1", "grouped", "depthwise", "dilated", "transposed", "upsampled", "glu", "odd")
+    norms = ("batch_norm", "none", "batch_norm", "group_norm", "plain_batch_norm", "instance_norm")
     activations = (
         *("relu", "none", "leaky_relu", "relu_", "relu_in_place", "prelu", "gelu", "silu", "hardswish"),
         *("tanh", "relu_on_view", "sigmoid"),
@@ -27,6 +30,8 @@ class Images(Drawing):
         channels, *sides = self.shapes[value]
         options |= {"padding": options.get("dilation", 1) * (kernel // 2), "bias": self.choose((True, False))}
         options |= {"in_channels": channels, "out_channels": width, "kernel_size": kernel, "stride": stride}
+        if kernel > 1 and self.one_in(6):
+            options["padding_mode"] = self.choose(("reflect", "replicate", "circular"))
         return self.put("conv", value, shape=(width, *(-(-side // stride) for side in sides)), **options)
 
     def stem(self, value: int, width: int) -> int:
@@ -40,6 +45,17 @@ class Images(Drawing):
             return self.conv(self.conv(value, channels, 3, groups=channels), width, 1)
         if kind == "dilated":
             return self.conv(value, width, 3, dilation=2)
+        if kind == "odd":
+            return self.put(
+                "odd_conv",
+                value,
+                shape=shape,
+                kind=self.choose(ODD),
+                in_channels=channels,
+                out_channels=width,
+                kernel_size=3,
+                padding=1,
+            )
         if kind == "glu":
             return self.put(self.choose(("glu", "f_glu")), self.conv(value, 2 * width, 1), shape=shape, dim=1)
         if kind == "transposed" and height % 2 == 0:
@@ -55,8 +71,14 @@ class Images(Drawing):
         if kind == "none":
             return value
         if kind == "group_norm":
-            return self.put(kind, value, num_groups=self.choose((1, 2)), num_channels=self.width(value))
-        return self.put("batch_norm", value, num_features=self.width(value), affine=kind == "batch_norm")
+            options = {"num_groups": self.choose((1, 2)), "num_channels": self.width(value)}
+            return self.put(kind, value, **options, affine=not self.one_in(4))
+        options = {"num_features": self.width(value), "affine": kind == "batch_norm"}
+        if kind == "instance_norm":
+            options["affine"] = not self.one_in(4)
+            return self.put("silu", self.put(kind, value, **options))  # a pooling right behind it finds a constant
+        special = self.choose(({},) * 8 + ({"momentum": None}, {"track_running_stats": False}))
+        return self.put("batch_norm", value, **options, **special)
 
     def path(self, value: int, width: int) -> int:
         for _ in range(self.choose((1, 1, 2))):
@@ -64,11 +86,14 @@ class Images(Drawing):
                 value = self.stem(self.activation(self.norm(value, self.norms), self.activations), width)
             else:
                 value = self.activation(self.norm(self.stem(value, width), self.norms), self.activations)
-        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout", "drop_path", "damped"))
+        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout", "drop_path", "damped", *PASSING))
         return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
-        return self.put(self.choose(("max_pool", "avg_pool")), value, kernel_size=3, stride=1, padding=1)
+        options = {"kernel_size": 3, "stride": 1, "padding": 1}
+        if self.one_in(2):
+            return self.put("max_pool", value, **options)
+        return self.put("avg_pool", value, **options, count_include_pad=not self.one_in(3))
 
     def norm_of_cat(self, value: int) -> int:
         value = self.norm(value, ("batch_norm", "batch_norm", "batch_norm", "plain_batch_norm", "group_norm"))
@@ -102,7 +127,8 @@ class Images(Drawing):
             channels, height, breadth = self.shapes[value]
             if self.one_in(2):
                 half = (channels, height // 2, breadth // 2)
-                smaller.append(self.put("max_pool", value, shape=half, kernel_size=2))
+                window = self.choose(({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}))
+                smaller.append(self.put("max_pool", value, shape=half, **window))
             else:
                 small = self.conv(value, self.choose((4, 8)), 3, stride=2)
                 smaller.append(self.norm(small, ("batch_norm", "none")))
@@ -114,10 +140,13 @@ class Tokens(Drawing):
 
     channel_dim = 1
     stems = ("linear", "mha", "sdpa", "hand_attention", "mlp", "swiglu", "glu", "token_mixing", "token_conv")
-    norms = ("none", "layer_norm", "layer_norm", "rms_norm")
+    joints = (*Drawing.joints, "baddbmm")
+    norms = ("none", "layer_norm", "layer_norm", "rms_norm", "token_batch_norm")
     # No ReLU: a few tokens of four channels are often negative throughout, and the network ignores its input.
     activations = ("none", "gelu", "leaky_relu", "silu", "leaky_relu_", "prelu", "tanh", "sigmoid")
     context: int | None = None
+    embedding: int | None = None  # the step, as of the head that holds its weight
+    tied_head: int | None = None
 
     def attend(self, kind: str, value: int) -> int:
         width = self.width(value)
@@ -151,7 +180,12 @@ class Tokens(Drawing):
 
     def norm(self, value: int, kinds: tuple[str, ...]) -> int:
         kind = self.choose(kinds)
-        return value if kind == "none" else self.put(kind, value, normalized_shape=self.width(value))
+        if kind == "none":
+            return value
+        if kind == "token_batch_norm":
+            return self.put(kind, value, width=self.width(value), affine=not self.one_in(4))
+        options = {"normalized_shape": self.width(value), "elementwise_affine": not self.one_in(6)}
+        return self.put(kind, value, **options)
 
     def path(self, value: int, width: int) -> int:
         value = self.stem(self.norm(value, self.norms), width)
@@ -160,11 +194,26 @@ class Tokens(Drawing):
         value = self.activation(value, self.activations) if self.one_in(2) else value
         if self.one_in(5):
             value = self.put("layer_scale", value, width=width)
-        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout", "drop_path", "damped"))
+        if self.one_in(8):
+            value = self.put("rotary", value, width=width)
+        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout", "drop_path", "damped", *PASSING))
         return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
         return self.put("tanh", value)
+
+    def second_head(self, vector: int) -> int:
+        """Append a head, sometimes with the embedding's weight."""
+        width = self.shapes[vector][0]
+        if self.embedding is None or self.steps[self.embedding].options["embedding_dim"] != width or self.one_in(4):
+            return super().second_head(vector)
+        head = self.put("linear", vector, shape=(11,), in_features=width, out_features=11, bias=False)
+        self.tied_head = len(self.steps) - 1
+        return head
+
+    def ties(self) -> tuple[tuple[int, int], ...]:
+        own = () if self.embedding is None or self.tied_head is None else ((self.embedding, self.tied_head),)
+        return (*own, *super().ties())
 
     def norm_of_cat(self, value: int) -> int:
         return self.norm(value, ("layer_norm", "rms_norm"))
@@ -185,7 +234,8 @@ def draw_images(choose: Choose) -> Images:
     side = choose((8, 10))
     extra: tuple[Shape, ...] = choose(((), (), (), ((5,),), ((3, side, side),)))
     net = Images(choose, ((3, side, side), *extra))
-    net.pool = [net.norm(net.conv(0, choose((4, 6, 8)), 3), net.norms)]
+    image = net.put("single_precision", 0) if net.one_in(12) else 0
+    net.pool = [net.norm(net.conv(image, choose((4, 6, 8)), 3), net.norms)]
     if len(extra) == 1 and len(extra[0]) == 3:
         net.pool.append(net.conv(1, 4, 3))
     blocks = choose((1, 2, 3, 4))
@@ -207,6 +257,7 @@ def draw_tokens(choose: Choose) -> Tokens:
     first = {"vectors": (tokens, 6), "ids": ("ids", tokens), "patches": (3, 8, 8)}[kind]
     net = Tokens(choose, (first, *extra))
     if kind == "ids":
+        net.embedding = 0
         value = net.put("embedding", 0, shape=(tokens, width), num_embeddings=11, embedding_dim=width)
     elif kind == "patches":
         options = {"in_channels": 3, "out_channels": width, "kernel_size": 4, "stride": 4}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -58,12 +59,25 @@ def _is_counted(model: nn.Module, name: str) -> bool:
 
 
 def nothing_dead(subnet: nn.Module, example_inputs: Inputs) -> None:
-    """Every trainable parameter of the subnet takes part in an output."""
+    """Every trainable parameter of the subnet takes part in an output, by its gradient or at least by its value."""
     subnet = copy.deepcopy(subnet)
     subnet.zero_grad(set_to_none=True)
     torch.stack([output.sum() for output in run(subnet, example_inputs, train=True)]).sum().backward()
     dead = [name for name, p in subnet.named_parameters() if p.requires_grad and p.grad is None]
+    dead = [name for name in dead if not _matters(subnet, name, example_inputs)]
     assert not dead, f"parameters that no output depends on: {dead}"
+
+
+@torch.no_grad()
+def _matters(subnet: nn.Module, name: str, example_inputs: Inputs) -> bool:
+    """Whether an output changes with a parameter."""
+    changed = copy.deepcopy(subnet)
+    for train, scale in itertools.product((False, True), (-1, -3, 10, -30, 100, -1000)):
+        changed.get_parameter(name).copy_(subnet.get_parameter(name).flip(-1) * scale)
+        before, after = (run(copy.deepcopy(each), example_inputs, train=train) for each in (subnet, changed))
+        if not all(map(torch.equal, before, after)):
+            return True
+    return False
 
 
 def stays_of(part: Any, kept: Kept) -> list[int | None]:
@@ -97,25 +111,35 @@ def set_zero(model: nn.Module, groups: Sequence[Any]) -> None:
             value.index_fill_(part.dim, torch.tensor(part.indices), 0.0)
 
 
-def dependences(model: nn.Module, example_inputs: Inputs) -> Iterator[tuple[int, int]]:
-    """Yield (output, input) where redrawing that input alone changes that output, in eval mode."""
-    model = copy.deepcopy(model)
+def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set[tuple[int, int]]:
+    """Return (output, input) where redrawing that input alone changes that output."""
     base, other = redraw(example_inputs, 8, 50), redraw(example_inputs, 8, 51)
     with torch.no_grad():
-        expected = run(model, base, train=False)
-        for place in range(len(base)):
-            changed = run(model, (*base[:place], other[place], *base[place + 1 :]), train=False)
-            for number, (a, b) in enumerate(zip(expected, changed, strict=True)):
-                if largest(a - b) > 1e-9 * largest(a):
-                    yield number, place
+        expected = run(copy.deepcopy(model), base, train=train)
+        changed = [
+            run(copy.deepcopy(model), (*base[:place], other[place], *base[place + 1 :]), train=train)
+            for place in range(len(base))
+        ]
+    return {
+        (number, place)
+        for place, outputs in enumerate(changed)
+        for number, (a, b) in enumerate(zip(expected, outputs, strict=True))
+        if largest(a - b) > 1e-9 * largest(a)
+    }
 
 
 def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs) -> None:
-    """Validity: with its groups zero, every output still depends on every required input that it depended on.
+    """Validity: with its groups zero, every output depends on every required input on which it did.
+
+    Outputs of eval mode are looked at there: in train mode, a BatchNorm without affine parameters maps zero to zero,
+    which may end a dependence that the graph has.
 
     Required are the floating-point inputs, or where there is none the first.
     """
     required = [place for place, value in enumerate(example_inputs) if value.is_floating_point()] or [0]
-    lost = set(dependences(before, example_inputs)) - set(dependences(model, example_inputs))
-    lost = {(output, place) for output, place in lost if place in required}
-    assert not lost, f"(output, input) that no longer depend on each other: {sorted(lost)}"
+    in_eval = range(len(run(copy.deepcopy(model), example_inputs, train=False)))
+    for train in (False, True):
+        lost = dependences(before, example_inputs, train=train) - dependences(model, example_inputs, train=train)
+        lost = {(output, place) for output, place in lost if place in required and not (train and output in in_eval)}
+        mode = "train" if train else "eval"
+        assert not lost, f"(output, input) that no longer depend on each other in {mode} mode: {sorted(lost)}"

@@ -102,6 +102,7 @@ class Tracer(TorchFunctionMode):
         self._gradients = gradients
         self._paused = False
         self._path: list[str] = []
+        self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
         self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
         self._attributes: Any = WeakIdKeyDictionary()
         for name, tensor in tensors_of(model):
@@ -196,12 +197,14 @@ class Tracer(TorchFunctionMode):
         if self._paused:
             return original(module, *args, **kwargs)
         self._path.append(self._module_names.get(module, self._path[-1] if self._path else ""))
+        self._autocasts.append(autocast())
         try:
             if module in self._module_names and self._is_leaf_call(module, args):
                 return self._call_leaf(original, module, args, kwargs)
             return original(module, *args, **kwargs)
         finally:
             self._path.pop()
+            self._autocasts.pop()
 
     def _is_leaf_call(self, module: nn.Module, args: tuple[Any, ...]) -> bool:
         """Whether the module can be one node; one that writes memory that others hold cannot."""
@@ -472,12 +475,18 @@ class Tracer(TorchFunctionMode):
 
     def _require_same_autocast(self) -> None:
         if autocast() != self._autocast:
-            raise self._unfollowable("autocast is switched in forward")
+            # The innermost module that was called before the switch made it.
+            outside = [name for name, each in zip(self._path, self._autocasts, strict=True) if each == self._autocast]
+            raise self._unfollowable("autocast is switched in forward", module=outside[-1] if outside else "")
 
     def _unfollowable(
-        self, what: str, remedy: str = "move it into a module of its own, which is then kept as it is"
+        self,
+        what: str,
+        remedy: str = "move it into a module of its own, which is then kept as it is",
+        module: str | None = None,
     ) -> UnfollowableError:
-        return UnfollowableError(f"{what} at {source_line()}; {remedy}", self._path[-1] if self._path else "")
+        here = self._path[-1] if self._path else ""
+        return UnfollowableError(f"{what} at {source_line()}; {remedy}", here if module is None else module)
 
     def _lose(self, what: str, sources: frozenset[Source]) -> None:
         if is_users(sys._getframe(3)):  # who compares or converts; not who reports it

@@ -8,7 +8,7 @@ something mixes it with the rest. Parameters are constants; a zero weight ends a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from torch import fx
@@ -53,8 +53,8 @@ class Dependence:
         result: Mask = self.masks[value]
         return result
 
-    def transfer(self, node: fx.Node) -> MaskTree:
-        """Return the node's mask from those of what it reads."""
+    def transfer(self, node: fx.Node, changed: Collection[fx.Node] | None = None) -> MaskTree:
+        """Return the node's mask from those of what it reads, or from its old one and those that ``changed``."""
         if node.meta["value"] is None:
             return None
         nothing = nothing_known(node)
@@ -64,7 +64,10 @@ class Dependence:
             return _everything(nothing) if self._holds_constants(node) else nothing
         if not node.meta["data"] or node.op == "placeholder" or self._is_part_of_another_input(node):
             return _everything(nothing)
-        constant = self.view.rules[node].constants(self.view.calls[node], self.of, self.propagation.of)
+        call, rule = self.view.calls[node], self.view.rules[node]
+        constant = None if changed is None else rule.patched(call, self.of, self.masks[node], changed)
+        if constant is None:
+            constant = rule.constants(call, self.of, self.propagation.of)
         return _either(constant, self.propagation.masks[node])
 
     def _holds_constants(self, node: fx.Node) -> bool:
@@ -88,22 +91,23 @@ class Dependence:
     def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
         """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""
         index = self.view.index
-        queued = {index[node] for node in touched}
-        queued.update(index[each] for node in touched for each in self._followers(node))
-        queue = sorted(queued)
+        changed: dict[int, list[fx.Node]] = {index[node]: [] for node in touched}  # what is queued, and its operands
+        changed.update((index[each], []) for node in touched for each in self._followers(node))
+        queue = sorted(changed)
         while queue:
             position = heapq.heappop(queue)
-            queued.discard(position)
             node = self.view.nodes[position]
-            mask = self.transfer(node)
+            mask = self.transfer(node, changed.pop(position))
             if same(mask, self.masks[node]):
                 continue
             undo.append((self.masks, node, self.masks[node]))
             self.masks[node] = mask
             for each in self._followers(node):
-                if index[each] > position and index[each] not in queued:
-                    queued.add(index[each])
-                    heapq.heappush(queue, index[each])
+                if index[each] > position:
+                    if index[each] not in changed:
+                        changed[index[each]] = []
+                        heapq.heappush(queue, index[each])
+                    changed[index[each]].append(node)
 
 
 def _everything(nothing: MaskTree) -> MaskTree:

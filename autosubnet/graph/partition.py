@@ -101,9 +101,7 @@ class _Prover:
         self.kept = kept
         self.propagation = Propagation(view)
         self.nodes = {node.name: node for node in view.nodes}
-        calls = view.calls.items()
-        divisors = {view.owner(each) for node, call in calls for each in view.rules[node].divisors(call)}
-        self.divisors = divisors - {None}
+        self.divisors = {name for node in view.poles if not node.meta["data"] for name in view.variables[node]}
         self.users: dict[str, set[fx.Node]] = {}
         for node in view.nodes:
             if node.meta["data"]:
@@ -125,7 +123,7 @@ class _Prover:
                 first = min(others, key=self.view.index.__getitem__)
                 return f"parameter {name!r} is also used by {first.name!r}, outside of the segment"
         undo = self.propagation.update(self._zeroed(segment))
-        reason = None if self.propagation.is_zero(vertices[-1]) else self._blame(vertices)
+        reason = self._not_finite(undo) if self.propagation.is_zero(vertices[-1]) else self._blame(vertices)
         self.propagation.undo(undo)
         return reason
 
@@ -174,11 +172,19 @@ class _Prover:
         return {name: uniform(self.view.parameters[name].ndim, True) for name in self._can_be_zero(segment)}
 
     def _can_be_zero(self, segment: Segment) -> list[str]:
-        """All variables but those by whose norm something is divided."""
+        """All variables but those of which something is computed by which a weight is divided."""
         return [name for name in segment.variables if name not in self.divisors]
 
     def _trains(self, name: str) -> bool:
         return self.view.parameters[name].requires_grad
+
+    def _not_finite(self, undo: Undo) -> str | None:
+        """Say which operator gets zeros at which it, or its gradient, is not finite."""
+        for pole in self.propagation.changed(undo):
+            if pole in self.view.poles and self.propagation.masks[pole].any():
+                node = self.view.poles[pole]
+                return f"{node.name!r} ({_where(node)}): at zero, its value or its gradient is not finite"
+        return None
 
     def _blame(self, vertices: list[fx.Node]) -> str:
         """Name the vertex at which the zero is lost."""

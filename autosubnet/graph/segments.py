@@ -127,9 +127,11 @@ def _names(segments: list[list[Vertex]]) -> list[str]:
     wanted = [_module_of(segment) for segment in segments]
     counts = Counter(wanted)
     names: list[str] = []
+    taken: set[str] = set()
     for segment, name in zip(segments, wanted, strict=True):
         first = next((vertex.name for vertex in segment if vertex.variables), segment[0].name)
-        names.append(name if name and counts[name] == 1 and name not in names else first)
+        names.append(name if name and counts[name] == 1 and name not in taken else first)
+        taken.add(names[-1])
     return names
 
 

@@ -1,8 +1,9 @@
 """Which groups may be removed together: the connectivity check of OTOv3 (Section 3.2, Algorithm 3, line 8).
 
 A set is valid if, with its slices zero, in both modes every output that depended on an input still does, and
-still depends on each required input. Parameters that happen to be zero do not count: validity is a property
-of the graph. Removing more never makes an invalid set valid, so candidates can be taken one after the other.
+still depends on each required input, and no operator gets zeros at which it is not finite. Parameters that happen
+to be zero do not count: validity is a property of the graph. Removing more never makes an invalid set valid, so
+candidates can be taken one after the other.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Validity:
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
         self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}
+        self.hit = dict.fromkeys(view.poles, False)  # which of them have got zeros
         self.outputs = {node: self._sources(node) for mode in MODES for node in outputs_of(view.trace.graph, mode)}
 
     def try_add(self, group: Group) -> bool:
@@ -55,15 +57,20 @@ class Validity:
         for each in group.slices:
             changes[each.name] = self._union(each.name, each.dim, each.indices, changes)
         undo = self.propagation.update(changes)
-        touched = self.propagation.changed(undo) + [
-            node for name in changes for node in self.view.readers_of.get(name, ())
-        ]
+        changed = self.propagation.changed(undo)
+        touched = changed + [node for name in changes for node in self.view.readers_of.get(name, ())]
         for dependence in self.dependences.values():
             dependence.refresh(touched, undo)
+        for node in changed:
+            if node in self.hit and not self.hit[node] and self.propagation.masks[node].any():
+                undo.append((self.hit, node, False))
+                self.hit[node] = True
         return undo
 
     def is_valid(self) -> bool:
-        """Whether every output is as alive as it has to be."""
+        """Whether every output is as alive as it has to be, and nothing divides by a zero."""
+        if any(self.hit.values()):
+            return False
         for node, before in self.outputs.items():
             now = self._sources(node)
             if before and not (now and before & self.required <= now):

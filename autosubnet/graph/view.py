@@ -6,8 +6,9 @@ from functools import cached_property
 
 from torch import fx, nn
 
-from autosubnet.capture import Trace
+from autosubnet.capture import Inputs, Trace
 from autosubnet.capture.trace import TensorInfo
+from autosubnet.graph.sizes import InputSizes
 from autosubnet.ops.call import Call, Value
 from autosubnet.ops.registry import rule_of
 from autosubnet.ops.rule import Rule
@@ -22,6 +23,7 @@ class GraphView:
         index: position of each node.
         calls: the call of each node that applies an operator.
         rules: its rule.
+        sizes: of every tensor, by those of the inputs.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -35,6 +37,10 @@ class GraphView:
                 module = trace.leaf(node)
                 self.calls[node] = Call(node, module, self._tensors(str(node.target), module))
                 self.rules[node] = rule_of(node, module)
+        batch = Inputs(trace.args, trace.kwargs).batch()
+        self.sizes = InputSizes(self.calls, self.rules, batched=batch is not None)
+        for node in self.nodes:
+            self.sizes.note(node)
 
     def _tensors(self, target: str, module: nn.Module | None) -> dict[str, str]:
         if module is None:
@@ -79,6 +85,11 @@ class GraphView:
                     names += found[source]
             found[node] = tuple(each for each in dict.fromkeys(names) if each in self.parameters)
         return found
+
+    @cached_property
+    def poles(self) -> dict[fx.Node, fx.Node]:
+        """Tensors that no operator may get zeros of, each with one that is then not finite."""
+        return {pole: node for node, call in self.calls.items() for pole in self.rules[node].poles(call)}
 
     def owner(self, value: Value) -> str | None:
         """Return the name of the parameter or buffer that ``value`` is, if it is one as it stands."""

@@ -10,7 +10,7 @@ visited again, until nothing changes.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from torch import fx
@@ -18,7 +18,7 @@ from torch import fx
 from autosubnet.capture.trace import TensorInfo
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.call import Value
-from autosubnet.ops.masks import Mask, MaskTree, is_zero, of_tensor, same, uniform
+from autosubnet.ops.masks import Mask, MaskTree, is_zero, of_tensor, same, shared, uniform
 
 Undo = list[tuple[dict[Any, Any], Any, Any]]
 
@@ -47,8 +47,8 @@ class Propagation:
         result: Mask = self.masks[value]
         return result
 
-    def transfer(self, node: fx.Node) -> MaskTree:
-        """Return the node's mask from those of what it reads."""
+    def transfer(self, node: fx.Node, changed: Collection[fx.Node] | None = None) -> MaskTree:
+        """Return the node's mask from those of what it reads, or from its old one and those that ``changed``."""
         if node.meta["value"] is None:
             return None
         if node.op == "placeholder" or node.meta["mutated"]:
@@ -56,33 +56,36 @@ class Propagation:
         if node.op == "get_attr":
             name = self.view.attribute_name(node)
             return self.of(name) if name in self.parameters else nothing_known(node)
-        call = self.view.calls[node]
-        return self.view.rules[node].zeros(call, self.of)
+        call, rule = self.view.calls[node], self.view.rules[node]
+        patched = None if changed is None else rule.patched(call, self.of, self.masks[node], changed)
+        return shared(rule.zeros(call, self.of) if patched is None else patched)
 
     def update(self, changes: dict[str, Mask]) -> Undo:
         """Change masks of parameters and propagate; return what changed, as :meth:`undo` needs it."""
         undo: Undo = []
         queue: list[tuple[int, fx.Node]] = []
-        queued: set[fx.Node] = set()
+        changed: dict[fx.Node, list[fx.Node]] = {}  # what is queued, with the operands that changed
 
-        def push(nodes: Iterable[fx.Node]) -> None:
-            for node in nodes:
-                if node not in queued and node.op != "output":
-                    queued.add(node)
+        def push(node: fx.Node, *operands: fx.Node) -> None:
+            if node.op != "output":
+                if node not in changed:
+                    changed[node] = []
                     heapq.heappush(queue, (self.view.index[node], node))
+                changed[node] += operands
 
         for name, mask in changes.items():
             undo.append((self.parameters, name, self.parameters.get(name)))
             self.parameters[name] = mask
-            push(self.view.readers_of.get(name, ()))
+            for node in self.view.readers_of.get(name, ()):
+                push(node)
         while queue:
             _, node = heapq.heappop(queue)
-            queued.discard(node)
-            mask = self.transfer(node)
+            mask = self.transfer(node, changed.pop(node))
             if not same(mask, self.masks[node]):
                 undo.append((self.masks, node, self.masks[node]))
                 self.masks[node] = mask
-                push(node.users)
+                for user in node.users:
+                    push(user, node)
         return undo
 
     def changed(self, undo: Undo) -> list[fx.Node]:
@@ -107,8 +110,9 @@ class Propagation:
 
 
 def values_of(view: GraphView) -> dict[str, Mask]:
-    """Return the masks of the parameters' present values."""
-    return {name: of_tensor(parameter) for name, parameter in view.parameters.items()}
+    """Return the masks of the parameters' present values, of those that have a zero."""
+    masks = ((name, of_tensor(parameter)) for name, parameter in view.parameters.items())
+    return {name: mask for name, mask in masks if mask is not uniform(mask.ndim, False)}
 
 
 def nothing_known(node: fx.Node) -> MaskTree:

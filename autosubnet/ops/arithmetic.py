@@ -16,7 +16,7 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, uniform, with_ndim
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
-from autosubnet.ops.sizes import Expression, Sizes
+from autosubnet.ops.sizes import Expression, Sizes, sizes_of
 
 
 class Broadcast(Rule):
@@ -47,14 +47,25 @@ class Broadcast(Rule):
                 yield Tie(operand, dim, call.node, dim + lead) if same else Free(operand, dim)
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Dimension by dimension those of an operand that has the output's size."""
-        result: list[Any] = [None] * len(call.shape)
-        for operand in call.operands:
-            lead = len(call.shape) - len(shape_of(operand))
-            for dim, size in enumerate(sizes.of(operand)):
-                if shape_of(operand)[dim] == call.shape[dim + lead] and result[dim + lead] is None:
-                    result[dim + lead] = size
+        """Dimension by dimension that of the operands that are not of size 1 there, if it is known which are."""
+        if isinstance(call.nothing_known(), tuple):
+            return None  # torch.where(condition) returns indices
+        result: list[Any] = []
+        for dim, seen in enumerate(call.shape):
+            given = [_size_at(operand, dim - len(call.shape), sizes) for operand in call.operands]
+            wide = [size for size, shown in given if shown == seen and size != 1]
+            fixed = next((size for size in wide if isinstance(size, int)), None)
+            if seen == 1 and len(set(wide)) > 1:
+                result.append(None)  # at other sizes, one of them may be wider than the others
+            else:
+                result.append(fixed or next(iter(wide), 1))
         return result
+
+
+def _size_at(operand: fx.Node, dim: int, sizes: Sizes) -> tuple[Expression, int]:
+    """Return a size, counted from the last, as an expression and as it was seen; 1 ahead of the first."""
+    shape = shape_of(operand)
+    return (sizes.of(operand)[dim], shape[dim]) if -dim <= len(shape) else (1, 1)
 
 
 def mask_of(call: Call, operand: Any, zeros: ZerosOf) -> Mask:
@@ -66,8 +77,16 @@ def mask_of(call: Call, operand: Any, zeros: ZerosOf) -> Mask:
 
 
 def passes_as(call: Call, operand: Any) -> bool:
-    """Whether ``operand`` has the output's shape, dtype and memory layout, so that it can stand for it."""
-    return isinstance(operand, fx.Node) and operand.meta["value"] == call.node.meta["value"]
+    """Whether ``operand`` has the output's shape, dtype and memory layout, so that it can stand for it.
+
+    At every size of the inputs: where it was seen with size 1, nothing else may ever be wider. A size that was seen
+    larger is taken to be larger always.
+    """
+    if not isinstance(operand, fx.Node) or operand.meta["value"] != call.node.meta["value"]:
+        return False
+    own, sizes = sizes_of(operand), [sizes_of(each) for each in call.operands]
+    narrow = [dim - len(own) for dim, seen in enumerate(call.shape) if seen == 1]
+    return all(each[dim] in (1, own[dim]) for dim in narrow for each in sizes if -dim <= len(each))
 
 
 class Sum(Broadcast):
@@ -100,6 +119,25 @@ class Sum(Broadcast):
         return Replace(operator.neg, (second,), {}) if factor == -1 else Replace(operator.mul, (second, factor), {})
 
 
+class ReverseDifference(Broadcast):
+    """b - alpha a (``rsub``)."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where both are."""
+        return mask_of(call, call.node.args[0], zeros) & mask_of(call, call.argument(1, "other"), zeros)
+
+    def why_not_zero(self, call: Call) -> str:
+        """Another term remains."""
+        return "another term of the difference is not zero"
+
+    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
+        """The second operand, if it alone has the shape, dtype and layout of the difference."""
+        first, second = call.node.args[0], call.argument(1, "other")
+        if first in zero and second not in zero and passes_as(call, second):
+            return Alias(second)
+        return None
+
+
 class Product(Broadcast):
     """a * b."""
 
@@ -117,10 +155,18 @@ class Quotient(Broadcast):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where the numerator is, if the denominator is a number or a size, so that 0 / 0 cannot occur."""
-        denominator = call.argument(1, "other")
-        if isinstance(denominator, fx.Node) and is_tensor(denominator):
+        if self.poles(call):
             return known(call, False)
         return mask_of(call, call.node.args[0], zeros) | known(call, False)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where both operands are, or the numerator is zero."""
+        return super().constants(call, constants, zeros) | mask_of(call, call.node.args[0], zeros)
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """The denominator."""
+        denominator = call.argument(1, "other")
+        return (denominator,) if isinstance(denominator, fx.Node) and is_tensor(denominator) else ()
 
     def why_not_zero(self, call: Call) -> str:
         """The numerator is not zero, or the denominator might be."""
@@ -161,6 +207,12 @@ class AddProduct(Broadcast):
         x, a, b = (mask_of(call, each, zeros) for each in call.node.args[:3])
         return x & (a | b)
 
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+        """Where x is, and a and b are or one of them is zero."""
+        x, a, b = (mask_of(call, each, constants) for each in call.node.args[:3])
+        zero_a, zero_b = (mask_of(call, each, zeros) for each in call.node.args[1:3])
+        return x & ((a & b) | zero_a | zero_b)
+
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
         """X alone where the product is zero."""
         x, a, b = call.node.args[:3]
@@ -189,6 +241,7 @@ class Compare(Broadcast):
 
 register_rule(Sum(1), functions=[operator.add, torch.add], methods=["add"])
 register_rule(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=["sub", "subtract"])
+register_rule(ReverseDifference(), functions=[torch.rsub])
 register_rule(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
 register_rule(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
 register_rule(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])

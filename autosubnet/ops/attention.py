@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from functools import reduce
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, is_tensor, shape_of
+from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, collapse, is_zero, with_ndim
 from autosubnet.ops.registry import register_rule
@@ -56,16 +59,100 @@ class MatMul(Rule):
         return "none of its factors is zero"
 
 
+class AddMatMul(Rule):
+    """beta x + alpha (a b) (``addmm``, ``baddbmm``)."""
+
+    def classify(self, call: Call) -> Kind:
+        """A joint of two or more tensors that depend on the input, else a stem."""
+        return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.STEM
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where x is, and the row of a or the column of b."""
+        x, a, b = (zeros(each) for each in call.node.args[:3])  # type: ignore[arg-type]  # tensors
+        return with_ndim(x, len(call.shape)) & (collapse(a, [-1]) | collapse(b, [-2]))
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where x is, and the row of a and the column of b are or one of them is zero."""
+        x, a, b = (constants(each) for each in call.node.args[:3])  # type: ignore[arg-type]  # tensors
+        rows, columns = (zeros(each) for each in call.node.args[1:3])  # type: ignore[arg-type]
+        product = (collapse(a, [-1]) & collapse(b, [-2])) | collapse(rows, [-1]) | collapse(columns, [-2])
+        return with_ndim(x, len(call.shape)) & product
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Rows of a, columns of b."""
+        a, b = (sizes.of(each) for each in call.node.args[1:3])  # type: ignore[arg-type]  # tensors
+        return [*a[:-1], b[-1]]
+
+    def why_not_zero(self, call: Call) -> str:
+        """Another term remains."""
+        return "another term of the sum is not zero"
+
+
 class Einsum(Rule):
-    """A sum of products: zero where a factor is wholly zero."""
+    """A sum of products, by an equation such as ``bij,bjk->bik``."""
 
     def classify(self, call: Call) -> Kind:
         """A joint of two tensors that depend on the input; a stem where all but one are weights."""
         return Kind.JOINT if sum(node.meta["data"] for node in call.operands) > 1 else Kind.STEM
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
-        """Zero where any operand is wholly zero."""
-        return known(call, any(is_zero(zeros(operand)) for operand in call.operands if is_tensor(operand)))
+        """Zero where all that is read of any operand is."""
+        return reduce(np.logical_or, self._read(call, zeros), known(call, False))
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where all that is read of every operand is."""
+        return reduce(np.logical_and, self._read(call, constants), known(call, True))
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the operands, by their letters."""
+        terms = self._terms(call)
+        if terms is None:
+            return None
+        found: dict[str, Expression] = {}
+        for term, operand in zip(terms, self._operands(call), strict=False):
+            seen = zip(term, sizes.of(operand), shape_of(operand), strict=True)
+            found |= {letter: size for letter, size, width in seen if width > 1 or letter not in found}
+        return [found[letter] for letter in terms[-1]]
+
+    def why_not_zero(self, call: Call) -> str:
+        """No factor is zero."""
+        return "none of its factors is zero"
+
+    def _read(self, call: Call, masks: ZerosOf) -> Iterator[Mask]:
+        """Yield for each operand the mask, over the output's dimensions, of what is read of it for each entry."""
+        terms = self._terms(call)
+        for number, operand in enumerate(self._operands(call)):
+            mask = masks(operand)
+            if terms is None or len(set(terms[number])) < len(terms[number]):
+                yield known(call, is_zero(mask))
+                continue
+            term, result = terms[number], terms[-1]
+            mask = collapse(mask, [dim for dim, letter in enumerate(term) if letter not in result])
+            order = [term.index(letter) for letter in result if letter in term]
+            left = [dim for dim, letter in enumerate(term) if letter not in result]
+            mask = mask.transpose(*order, *left).reshape([mask.shape[dim] for dim in order])
+            yield mask[tuple(slice(None) if letter in term else None for letter in result)]
+
+    def _operands(self, call: Call) -> list[fx.Node]:
+        """Return the operands in the order of the equation; one may occur twice."""
+        rest = call.node.args[1:]
+        return list(rest[0] if len(rest) == 1 and isinstance(rest[0], (list, tuple)) else rest)
+
+    def _terms(self, call: Call) -> list[list[str]] | None:
+        """Return the letters of each operand's dimensions and of the output's; ``None`` for an equation unlike that."""
+        equation = call.node.args[0]
+        if not isinstance(equation, str) or "->" not in equation:
+            return None
+        inputs, result = equation.replace(" ", "").split("->")
+        ndims = [*(len(shape_of(each)) for each in self._operands(call)), len(call.shape)]
+        return [_letters(term, ndim) for term, ndim in zip([*inputs.split(","), result], ndims, strict=True)]
+
+
+def _letters(term: str, ndim: int) -> list[str]:
+    """Return the letter of each dimension; those behind the dots are counted from the last."""
+    first, dots, last = term.partition("...")
+    count = ndim - len(first) - len(last) if dots else 0
+    return [*first, *(f"...{count - number}" for number in range(count)), *last]
 
 
 class ScaledDotProductAttention(Rule):
@@ -124,9 +211,9 @@ class MultiheadAttention(Rule):
         return (zero.reshape((1,) * (nothing[0].ndim - 1) + zero.shape), *nothing[1:])
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Of the attended values: those of the query."""
+        """Of the attended values: those of the query; the weights' are not written out."""
         query = call.argument(0, "query")
-        return sizes.of(query) if isinstance(query, fx.Node) else None
+        return sizes.of(query) if isinstance(query, fx.Node) and output == 0 else None
 
     def why_not_zero(self, call: Call) -> str:
         """Its output projection."""
@@ -148,6 +235,7 @@ def rows_of_query(call: Call, constants: ZerosOf) -> Mask:
 
 
 register_rule(MatMul(), functions=[torch.matmul, torch.bmm, torch.mm, operator.matmul], methods=["matmul", "bmm", "mm"])
+register_rule(AddMatMul(), functions=[torch.addmm, torch.baddbmm], methods=["addmm", "baddbmm"])
 register_rule(Einsum(), functions=[torch.einsum])
 register_rule(ScaledDotProductAttention(), functions=[F.scaled_dot_product_attention])
 register_rule(MultiheadAttention(), modules=[nn.MultiheadAttention])

@@ -63,8 +63,10 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the output at the example inputs."""
-        return shape_of(self.node)
+        """Shape of the output at the example inputs; of several outputs, that of the first."""
+        info = self.node.meta["value"]
+        shape: tuple[int, ...] = (info[0] if isinstance(info, tuple) else info).shape
+        return shape
 
     @cached_property
     def operands(self) -> tuple[fx.Node, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import reduce
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -11,10 +13,10 @@ from torch import fx
 
 from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, compress, expand
+from autosubnet.ops.masks import Mask, MaskTree, collapse, compress, expand, uniform
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
-from autosubnet.ops.sizes import Expression, Sizes, apply
+from autosubnet.ops.sizes import Expression, Sizes, apply, sizes_of
 
 
 class Joining(Rule):
@@ -36,19 +38,47 @@ class Joining(Rule):
 class Concat(Joining):
     """Blocks side by side along an existing dimension; zero blocks can be cut out."""
 
+    def __init__(self) -> None:
+        self._places: WeakKeyDictionary[Call, dict[fx.Node, list[slice]]] = WeakKeyDictionary()
+
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """The blocks' masks side by side."""
         dim = self.dim(call)
         blocks = self.blocks(call)
         if blocks is None:
             return known(call, False)
-        masks = [zeros(block) for block in blocks]
+        masks = self._places_kept(call, [zeros(block) for block in blocks], dim)
         if all(mask.size == 1 for mask in masks) and len({bool(mask.all()) for mask in masks}) == 1:
             return masks[0]
         if all(mask.size == mask.shape[dim] for mask in masks):  # nothing but this dimension matters: the usual case
             return _side_by_side(masks, [shape_of(block)[dim] for block in blocks], dim)
         masks = [expand(mask, shape_of(block), dim) for mask, block in zip(masks, blocks, strict=True)]
         return compress(np.concatenate(_alike(masks, dim), axis=dim))
+
+    def _places_kept(self, call: Call, masks: list[Mask], dim: int) -> list[Mask]:
+        """Return the masks, made alike behind the first block whose size varies: places there are never the same."""
+        fixed = [isinstance(sizes_of(block)[dim], int) for block in self.blocks(call) or ()]
+        if all(fixed):
+            return masks
+        at = fixed.index(False)
+        behind = reduce(np.logical_and, (collapse(mask, [dim]) for mask in masks[at:]))
+        return [*masks[:at], *(behind for _ in masks[at:])]
+
+    def patched(self, call: Call, masks: ZerosOf, before: MaskTree, changed: Collection[fx.Node]) -> MaskTree | None:
+        """The blocks that changed, in their places."""
+        dim, places = self.dim(call), self.places(call)
+        blocks = {block: masks(block) for block in changed}
+        if not isinstance(sizes_of(call.node)[dim], int):
+            return None
+        if not blocks.keys() <= places.keys():
+            return None
+        if any(mask.size != mask.shape[dim] for mask in (before, *blocks.values())):
+            return None
+        zero = np.broadcast_to(before.reshape(-1), call.shape[dim]).copy()
+        for block, mask in blocks.items():
+            for place in places[block]:
+                zero[place] = mask.reshape(-1)
+        return _along(zero, dim, len(call.shape))
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Each block goes with its place; the other dimensions go with each other."""
@@ -61,9 +91,9 @@ class Concat(Joining):
                 yield Tie(block, each, call.node, each, start if each == dim else 0)
             start += shape_of(block)[dim]
 
-    def absorbs(self, call: Call) -> tuple[fx.Node, ...]:
+    def absorbs(self, call: Call) -> Collection[fx.Node]:
         """All blocks."""
-        return tuple(self.blocks(call) or ())
+        return self.places(call).keys()
 
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
         """The blocks that are left; a single one stands for itself."""
@@ -100,6 +130,18 @@ class Concat(Joining):
         # torch.cat skips legacy empty tensors of another number of dimensions
         return list(blocks) if all(len(shape_of(each)) == len(call.shape) for each in blocks) else None
 
+    def places(self, call: Call) -> dict[fx.Node, list[slice]]:
+        """Where each block is along the dimension; empty where the tensors are not written out."""
+        if call not in self._places:
+            found: dict[fx.Node, list[slice]] = {}
+            start = 0
+            for block in self.blocks(call) or ():
+                end = start + shape_of(block)[self.dim(call)]
+                found.setdefault(block, []).append(slice(start, end))
+                start = end
+            self._places[call] = found
+        return self._places[call]
+
 
 class Stack(Joining):
     """Blocks side by side along a new dimension."""
@@ -131,9 +173,14 @@ def _side_by_side(masks: list[Mask], sizes: list[int], dim: int) -> Mask:
         if mask.any():
             zero[start : start + size] = mask.reshape(-1)
         start += size
+    return _along(zero, dim, masks[0].ndim)
+
+
+def _along(zero: Mask, dim: int, ndim: int) -> Mask:
+    """Return the mask that varies along one dimension as ``zero`` does."""
     if not zero.any() or zero.all():
-        zero = zero[:1]
-    shape = [1] * masks[0].ndim
+        return uniform(ndim, bool(zero.any()))
+    shape = [1] * ndim
     shape[dim] = zero.size
     return zero.reshape(shape)
 

@@ -98,6 +98,7 @@ class Convolution(Rule):
             kernel = shape_of(weight)[2:]
         names = ("stride", 3, 1), ("padding", 4, 0), ("dilation", self._dilation_position, 1)
         settings = [kernel, *(call.setting(*each) for each in names)]
+        settings = [0 if each == "valid" else each for each in settings]
         plain = not any(isinstance(each, (str, fx.Node)) for each in settings) and len(call.shape) == self.dims + 2
         return [pair(each, self.dims) for each in settings] if plain else None
 

@@ -27,7 +27,7 @@ class KeepsZero(Rule):
         """Zero where the input is."""
         return zeros(call.input)
 
-    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Where the input is."""
         return constants(call.input)
 
@@ -50,6 +50,62 @@ class LosesZero(KeepsZero):
     def why_not_zero(self, call: Call) -> str:
         """It maps zero to something else."""
         return "it does not map zero to zero"
+
+
+class Clamp(KeepsZero):
+    """Cut off at bounds: keeps zero if it lies within them."""
+
+    names = ("min", "max")
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Zero where the input is, if both bounds are numbers or missing and zero is within."""
+        low, high = (call.setting(name, position, None) for position, name in enumerate(self.names, start=1))
+        within = (_is_bound(low) and (low is None or low <= 0)) and (_is_bound(high) and (high is None or high >= 0))
+        return zeros(call.input) if within else known(call, False)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where the input is, if the bounds are numbers."""
+        if len(call.operands) > 1:
+            return Rule.constants(self, call, constants, zeros)
+        return super().constants(call, constants, zeros)
+
+    def ties(self, call: Call) -> Iterable[Tie | Free]:
+        """As for one operand; nothing where bounds are tensors."""
+        return super().ties(call) if len(call.operands) == 1 else ()
+
+    def why_not_zero(self, call: Call) -> str:
+        """Zero is cut off."""
+        return "zero is not within its bounds"
+
+
+class HardTanh(Clamp):
+    """Clamp, to -1 and 1 unless said otherwise."""
+
+    names = ("min_val", "max_val")
+
+
+def _is_bound(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))
+
+
+class Pole(LosesZero):
+    """Logarithms, 1 / x and 1 / sqrt(x): infinite at zero."""
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """The input."""
+        return (call.input,)
+
+    def why_not_zero(self, call: Call) -> str:
+        """It is infinite."""
+        return "it is infinite at zero"
+
+
+class SquareRoot(KeepsZero):
+    """Zero at zero, where its gradient is infinite."""
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """The input."""
+        return (call.input,)
 
 
 class Random(KeepsZero):
@@ -81,6 +137,12 @@ class Power(KeepsZero):
         if not isinstance(exponent, (int, float)) or exponent <= 0 or not isinstance(call.node.args[0], torch.fx.Node):
             return known(call, False)
         return zeros(call.input)
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """The base, for an exponent below 1 or one that is computed."""
+        base, exponent = call.node.args[0], call.argument(1, "exponent")
+        smooth = isinstance(exponent, (int, float)) and (exponent >= 1 or exponent == 0)
+        return (base,) if isinstance(base, fx.Node) and is_tensor(base) and not smooth else ()
 
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """All or nothing."""
@@ -191,23 +253,32 @@ register_rule(
     ],
     functions=[
         *(getattr(F, name) for name in _KEEPS if name != "hardtanh" and name != "rrelu"),
-        torch.relu, torch.tanh, torch.neg, torch.abs, torch.sqrt, torch.sin, torch.sign, torch.square, torch.selu,
-        torch.clone, torch.detach, operator.neg, operator.abs, operator.pos,
+        torch.relu, torch.tanh, torch.neg, torch.abs, torch.sin, torch.sign, torch.square, torch.selu,
+        torch.expm1, torch.log1p, torch.erf, torch.sinh, torch.asinh, torch.tan, torch.atan, torch.floor, torch.ceil,
+        torch.round, torch.trunc, torch.clone, torch.detach, operator.neg, operator.abs, operator.pos,
     ],
     methods=[
-        "relu", "tanh", "neg", "abs", "sqrt", "sin", "sign", "square", "clone", "detach", "contiguous", "to", "float",
-        "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "nan_to_num", "positive",
+        "relu", "tanh", "neg", "abs", "sin", "sign", "square", "clone", "detach", "contiguous", "to", "float",
+        "double", "half", "bfloat16", "type", "type_as", "cpu", "cuda", "nan_to_num", "positive", "expm1", "log1p",
+        "erf", "sinh", "asinh", "tan", "atan", "floor", "ceil", "round", "trunc",
     ],
 )  # fmt: skip
 register_rule(
     LosesZero(),
-    modules=[nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus, nn.Threshold, nn.Hardtanh],
+    modules=[nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus, nn.Threshold],
     functions=[
-        *(getattr(F, name) for name in _LOSES), F.hardtanh, torch.sigmoid, torch.exp, torch.cos, torch.rsqrt, torch.log,
-        torch.reciprocal, torch.clamp,
+        *(getattr(F, name) for name in _LOSES), torch.sigmoid, torch.exp, torch.cos,
     ],
-    methods=["sigmoid", "exp", "cos", "rsqrt", "log", "reciprocal", "clamp"],
+    methods=["sigmoid", "exp", "cos"],
 )  # fmt: skip
+register_rule(Clamp(), functions=[torch.clamp, torch.clip], methods=["clamp", "clip"])
+register_rule(HardTanh(), modules=[nn.Hardtanh], functions=[F.hardtanh])
+register_rule(
+    Pole(),
+    functions=[torch.log, torch.log2, torch.log10, torch.rsqrt, torch.reciprocal],
+    methods=["log", "log2", "log10", "rsqrt", "reciprocal"],
+)
+register_rule(SquareRoot(), functions=[torch.sqrt], methods=["sqrt"])
 register_rule(
     Random(),
     modules=[

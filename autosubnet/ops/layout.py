@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, dtype_of, shape_of
+from autosubnet.ops.call import Call, dtype_of, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, reshape, uniform
+from autosubnet.ops.masks import Mask, MaskTree, all_over, collapse, is_zero, reshape, uniform
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
-from autosubnet.ops.sizes import Expression, Sizes, apply, product
+from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, product, reaches, sizes_of
 
 
 class Layout(Rule):
@@ -39,6 +38,14 @@ class Layout(Rule):
         return "what comes in is not wholly zero"
 
 
+class Moving(Layout):
+    """Roll, flip, running sums, triangles: the shape stays."""
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input."""
+        return sizes.of(call.input)
+
+
 class Reshape(Layout):
     """View, reshape, flatten, unflatten, squeeze, unsqueeze: the same entries in the same order."""
 
@@ -54,6 +61,10 @@ class Reshape(Layout):
         name = call.name
         if name in ("squeeze", "unsqueeze"):
             return self._squeezed(call, sizes)
+        if name in ("view_as", "reshape_as"):
+            return sizes.of(call.node.args[1])  # type: ignore[arg-type]  # a tensor
+        if name.lower() == "unflatten":
+            return self._unflattened(call, sizes)
         if call.module is not None or name not in ("view", "reshape"):
             return None
         named = call.node.args[1:]
@@ -66,6 +77,16 @@ class Reshape(Layout):
             result[result.index(-1)] = apply(operator.floordiv, product(sizes.of(call.input)), rest)
         return result
 
+    def _unflattened(self, call: Call, sizes: Sizes) -> list[Expression]:
+        given = sizes.of(call.input)
+        dim = int(call.setting("dim", 1)) % len(given)
+        parts = call.setting("unflattened_size" if call.module is not None else "sizes", 2)
+        result = [sizes.number(each) for each in parts]
+        if -1 in result:
+            rest = product([each for each in result if each != -1])
+            result[result.index(-1)] = apply(operator.floordiv, given[dim], rest)
+        return [*given[:dim], *result, *given[dim + 1 :]]
+
     def _squeezed(self, call: Call, sizes: Sizes) -> list[Expression] | None:
         given, dim = sizes.of(call.input), call.argument(1, "dim")
         if len(given) == len(call.shape):
@@ -77,6 +98,22 @@ class Reshape(Layout):
             return [*given[:dim], *given[dim + 1 :]]
         dim %= len(call.shape)
         return [*given[:dim], 1, *given[dim:]]
+
+
+class ComplexPairs(Layout):
+    """``view_as_complex`` and ``view_as_real``: pairs of numbers along the last dimension, and complex numbers."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """A complex number is zero where both of its parts are."""
+        mask = zeros(call.input)
+        if len(call.shape) > mask.ndim:
+            return mask[..., None]
+        return all_over(mask, [mask.ndim - 1])
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """With 2 at the end, or without."""
+        given = sizes.of(call.input)
+        return [*given, 2] if len(call.shape) > len(given) else given[:-1]
 
 
 class Flatten(Reshape):
@@ -141,6 +178,17 @@ class Expand(Layout):
         mask = zeros(call.input)
         return mask.reshape((1,) * (len(call.shape) - mask.ndim) + mask.shape)
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """The sizes that are named; those of the input where -1 is."""
+        named = call.node.args[1:]
+        if call.name == "expand_as":
+            return sizes.of(named[0])  # type: ignore[arg-type]  # a tensor
+        named = tuple(named[0]) if len(named) == 1 and isinstance(named[0], (tuple, list)) else named
+        if len(named) != len(call.shape):
+            return None
+        given = [None] * (len(named) - len(shape_of(call.input))) + sizes.of(call.input)
+        return [own if each == -1 else sizes.number(each) for each, own in zip(named, given, strict=True)]
+
 
 class Split(Layout):
     """Chunk, split, unbind, tensor_split: several outputs; what they are is seen from their shapes."""
@@ -152,8 +200,14 @@ class Split(Layout):
         dim = self.dim(call, len(shape))
         if mask.shape[dim] == 1 or any(len(piece) != len(shape) for piece in pieces):
             return filled(call.nothing_known(), is_zero(mask)) if mask.shape[dim] > 1 else self._alike(call, mask)
-        ends = np.cumsum([piece[dim] for piece in pieces])
-        return tuple(mask.take(range(end - piece[dim], end), axis=dim) for end, piece in zip(ends, pieces, strict=True))
+        found, start = [], 0
+        placed = True  # where a piece begins is the same at every size
+        for piece, sizes in zip(pieces, call.node.meta["sizes"], strict=True):
+            taken = mask.take(range(start, start + piece[dim]), axis=dim)
+            found.append(taken if placed and piece[dim] else collapse(mask, [dim]))
+            start += piece[dim]
+            placed = placed and isinstance(sizes[dim], int)
+        return tuple(found)
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input; along the dimension that is cut, what the piece takes of it."""
@@ -162,11 +216,13 @@ class Split(Layout):
         name = call.name
         if name == "unbind":
             return [*given[:dim], *given[dim + 1 :]]
+        if name not in ("chunk", "split"):
+            return None
         parts = call.argument(1, {"chunk": "chunks"}.get(name, "split_size"))
         if isinstance(parts, (tuple, list)):
             given[dim] = sizes.number(parts[output])
             return given
-        if name not in ("chunk", "split") or not isinstance(parts, int):
+        if not isinstance(parts, int):
             return None
         last = len(call.node.meta["value"]) - 1
         piece = parts
@@ -200,11 +256,24 @@ class GetItem(Layout):
             return mask[index] if isinstance(index, int) else call.nothing_known()
         if mask is None or call.nothing_known() is None:
             return call.nothing_known()
-        return _sliced(mask, shape_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
+        return _sliced(mask, sizes_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Of ``x[...]``, those of x; others are computed."""
-        return sizes.of(call.input) if isinstance(call.node.args[1], EllipsisType) else None
+        """Dimension by dimension what the index leaves of them."""
+        source, index = call.node.args
+        assert isinstance(source, fx.Node)
+        items = _items(index, len(shape_of(source))) if is_tensor(source) else None
+        if items is None:
+            return None
+        given, result = iter(sizes.of(source)), []
+        for item in items:
+            if item is None:
+                result.append(1)
+            elif isinstance(item, slice):
+                result.append(_length(next(given), item, sizes))
+            else:
+                next(given)
+        return [*result, *given]
 
     def classify(self, call: Call) -> Kind:
         """An accessory; a table read by an index that depends on the input is one too."""
@@ -225,6 +294,17 @@ class Pad(Layout):
         count = len(amounts) // 2 if isinstance(amounts, (tuple, list)) else mask.ndim
         return collapse(mask, range(mask.ndim - count, mask.ndim))
 
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """With what is added at both ends; the amounts begin with the last dimension."""
+        amounts = call.setting("padding", 1) if call.module is not None else call.argument(1, "pad")
+        if not isinstance(amounts, (tuple, list)):
+            return None
+        given = list(sizes.of(call.input))
+        for number, amount in enumerate(amounts):
+            dim = len(given) - 1 - number // 2
+            given[dim] = apply(operator.add, given[dim], sizes.number(amount))
+        return given
+
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """All or nothing."""
         return Rule.constants(self, call, constants, zeros)
@@ -234,42 +314,84 @@ class Pad(Layout):
         return "it pads with a number that is not zero"
 
 
-def _sliced(mask: Mask, shape: tuple[int, ...], index: Any, ndim: int) -> Mask:
-    """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
+def _items(index: Any, ndim: int) -> list[Any] | None:
+    """Return what an index says of each dimension, ``...`` written out; ``None`` where it picks by tensors or lists."""
     items = list(index) if isinstance(index, tuple) else [index]
     if any(isinstance(item, (fx.Node, list, torch.Tensor, bool)) and not _is_number(item) for item in items):
-        return uniform(ndim, is_zero(mask))
-    if Ellipsis in [item for item in items if item is Ellipsis]:
-        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        return None
+    at = next((number for number, item in enumerate(items) if item is Ellipsis), None)
+    if at is not None:
         taken = sum(item is not None and item is not Ellipsis for item in items)
-        items[at : at + 1] = [slice(None)] * (mask.ndim - taken)
-    dim = 0
+        items[at : at + 1] = [slice(None)] * (ndim - taken)
+    return items
+
+
+def _length(size: Expression, item: slice, sizes: Sizes) -> Expression:
+    """Return how many indices a slice takes of a size, ``None`` if that is not known."""
+    start, stop, step = item.start or 0, item.stop, item.step or 1
+    if isinstance(size, int) and all(isinstance(each, int) for each in (start, stop or 0, step)):
+        return len(range(*item.indices(size)))
+    if isinstance(stop, fx.Node) and is_size(stop):
+        end = sizes.number(stop)
+        if not reaches(size, end):
+            return None
+    elif stop is None:
+        end = size
+    else:
+        return None
+    if not isinstance(start, int) or not isinstance(step, int) or step < 1 or not 0 <= start < lead(end) + step:
+        return None
+    return apply(operator.floordiv, apply(operator.add, end, step - 1 - start), step)
+
+
+def _sliced(mask: Mask, sizes: list[Expression], index: Any, ndim: int) -> Mask:
+    """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
+    items = _items(index, mask.ndim)
+    if items is None:
+        return uniform(ndim, is_zero(mask))
+    dim, given = 0, iter(sizes)
     for item in items:
         if item is None:
             mask = np.expand_dims(mask, dim)
-            shape = (*shape[:dim], 1, *shape[dim:])
             dim += 1
         elif isinstance(item, slice):
-            mask = _slice(mask, dim, item)
+            mask = _slice(mask, dim, item, next(given))
             dim += 1
         else:
-            chosen = (
-                mask.take([item], axis=dim) if isinstance(item, int) and mask.shape[dim] > 1 else collapse(mask, [dim])
-            )
-            mask = np.squeeze(chosen, axis=dim)
-            shape = (*shape[:dim], *shape[dim + 1 :])
+            mask = _index(mask, dim, item, next(given))
     return mask
 
 
-def _slice(mask: Mask, dim: int, item: slice) -> Mask:
+def _slice(mask: Mask, dim: int, item: slice, size: Expression) -> Mask:
+    """Return the mask of a slice along one dimension.
+
+    Of a size that varies, only the indices of a fixed first block have a place of their own; all behind it are alike.
+    """
     numbers = all(each is None or isinstance(each, int) for each in (item.start, item.stop, item.step))
     if mask.shape[dim] == 1:
         return mask
     if not numbers:
         return collapse(mask, [dim])
+    if not isinstance(size, int):
+        start, fixed = item.start or 0, lead(size)
+        if start < 0 or item.step not in (None, 1):
+            return collapse(mask, [dim])
+        if start > fixed:
+            item = slice(fixed, None)
     selection: list[Any] = [slice(None)] * mask.ndim
     selection[dim] = item
-    return np.asarray(mask[tuple(selection)])
+    taken = np.asarray(mask[tuple(selection)])
+    return taken if taken.shape[dim] or isinstance(size, int) else collapse(mask, [dim])
+
+
+def _index(mask: Mask, dim: int, index: Any, size: Expression) -> Mask:
+    """Return the mask of one index along a dimension, which goes."""
+    if not isinstance(index, int) or mask.shape[dim] == 1:
+        return np.squeeze(collapse(mask, [dim]), axis=dim)
+    if isinstance(size, int):
+        return np.asarray(mask.take(index, axis=dim))
+    one = _slice(mask, dim, slice(index, index + 1 or None), size)
+    return np.squeeze(collapse(one, [dim]), axis=dim)
 
 
 def _is_number(item: Any) -> bool:
@@ -282,6 +404,7 @@ register_rule(
     functions=[torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten],
     methods=["view", "reshape", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as"],
 )
+register_rule(ComplexPairs(), functions=[torch.view_as_complex, torch.view_as_real])
 register_rule(Flatten(), modules=[nn.Flatten], functions=[torch.flatten], methods=["flatten"])
 register_rule(
     Permute(),
@@ -301,14 +424,16 @@ register_rule(
     functions=[F.pad],
 )
 register_rule(
+    Moving(),
+    functions=[torch.roll, torch.flip, torch.cumsum, torch.tril, torch.triu],
+    methods=["roll", "flip", "cumsum", "tril", "triu"],
+)
+register_rule(
     Layout(),
     modules=[nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold, nn.Fold],
     functions=[
-        F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, F.unfold, F.fold, torch.roll, torch.flip, torch.cumsum,
-        torch.index_select, torch.gather, torch.tril, torch.triu, torch.repeat_interleave, torch.narrow, torch.select,
+        F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, F.unfold, F.fold,
+        torch.index_select, torch.gather, torch.repeat_interleave, torch.narrow, torch.select,
     ],
-    methods=[
-        "roll", "flip", "cumsum", "index_select", "gather", "tril", "triu", "repeat", "repeat_interleave", "narrow",
-        "select", "unfold",
-    ],
+    methods=["index_select", "gather", "repeat", "repeat_interleave", "narrow", "select", "unfold"],
 )  # fmt: skip

@@ -9,6 +9,7 @@ claims zero; every transfer function must stay below the truth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,19 @@ Mask = npt.NDArray[np.bool_]
 MaskTree = Any  # a Mask, None for what is not a tensor, or a tuple of these for an operator with several outputs
 
 
+@cache
 def uniform(ndim: int, zero: bool) -> Mask:
-    """Return the mask that says the same of every entry."""
-    return np.full((1,) * ndim, zero)
+    """Return the mask that says the same of every entry; it is shared by all who ask, and read-only."""
+    mask = np.full((1,) * ndim, zero)
+    mask.flags.writeable = False
+    return mask
+
+
+def shared(mask: MaskTree) -> MaskTree:
+    """Return the same claim, of one entry as :func:`uniform` has it: most masks are, and then take no memory."""
+    if isinstance(mask, np.ndarray) and mask.size == 1:
+        return uniform(mask.ndim, bool(mask.item()))
+    return mask
 
 
 def is_zero(mask: MaskTree) -> bool:
@@ -31,11 +42,13 @@ def is_zero(mask: MaskTree) -> bool:
 
 def same(a: MaskTree, b: MaskTree) -> bool:
     """Whether two masks claim the same."""
+    if a is b:
+        return True
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.shape == b.shape and bool((a == b).all())
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a is b
+    return False
 
 
 def compress(mask: Mask) -> Mask:
@@ -77,12 +90,10 @@ def expand(mask: Mask, shape: Sequence[int], dim: int) -> Mask:
 
 def of_tensor(tensor: torch.Tensor) -> Mask:
     """Return the mask of a parameter's values."""
-    zero = tensor.detach() == 0
-    if not zero.any():
-        return uniform(tensor.ndim, False)
-    if zero.all():
-        return uniform(tensor.ndim, True)
-    return compress(zero.cpu().numpy())
+    nonzero = int(torch.count_nonzero(tensor))
+    if nonzero in (0, tensor.numel()):
+        return uniform(tensor.ndim, nonzero < tensor.numel())
+    return compress((tensor.detach() == 0).cpu().numpy())
 
 
 def reshape(mask: Mask, old: Sequence[int], new: Sequence[int], *, batch: bool = True) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
@@ -53,7 +54,7 @@ class Normalization(Rule):
 class BatchNorm(Normalization):
     """Each channel (dimension 1) by itself: zero where its weight and bias are, whatever comes in.
 
-    A zero input does not pass: in eval mode the running mean is subtracted.
+    A zero input does not pass where there is a running mean, which is subtracted in eval mode.
     """
 
     weight_position = 3
@@ -61,11 +62,11 @@ class BatchNorm(Normalization):
     statistics = (("running_mean", 1), ("running_var", 2))
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
-        """Channels whose weight and bias are both zero."""
+        """Channels whose weight and bias are both zero; without statistics also those that come in zero."""
         weight, bias = self.affine_mask(call, zeros)
-        if weight is None or bias is None:
-            return known(call, False)
-        zero = weight & bias
+        incoming = along(zeros(call.input), 1) if self._statistics(call) is None else np.zeros(1, dtype=bool)
+        zero = incoming if weight is None else incoming | weight
+        zero = zero if bias is None else zero & bias
         return zero.reshape(1, -1, *(1,) * (len(call.shape) - 2))
 
     def _statistics(self, call: Call) -> Value | None:
@@ -113,7 +114,7 @@ class InstanceNorm(BatchNorm):
         self.dims = dims
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
-        """Channels whose weight and bias are both zero."""
+        """As of a batch of them."""
         return super().zeros(call, zeros) if self._batched(call) else known(call, False)
 
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
@@ -160,16 +161,33 @@ class LayerNorm(Normalization):
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Where the bias is zero: entries of weight zero, and rows that come in zero."""
         weight, bias = self.affine_mask(call, zeros)
-        count = len(call.setting("normalized_shape", 1))
-        ndim = len(call.shape)
-        zero = collapse(zeros(call.input), range(ndim - count, ndim))
+        zero = self.incoming(call, zeros(call.input))
         zero = zero if weight is None else zero | weight
         return zero if bias is None else zero & bias
+
+    def incoming(self, call: Call, mask: Mask) -> Mask:
+        """Return where the normalised input is zero before the affine parameters, given where the input is."""
+        count = len(call.setting("normalized_shape", 1))
+        return collapse(mask, range(mask.ndim - count, mask.ndim))
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Only dimensions that are not normalised; a channel cut ahead would change the statistics."""
         for dim in range(len(call.shape) - len(call.setting("normalized_shape", 1))):
             yield Tie(call.input, dim, call.node, dim)
+
+
+class RMSNorm(LayerNorm):
+    """Scaled by the root of the mean square over the last dimensions: no mean is subtracted, so zeros stay."""
+
+    def incoming(self, call: Call, mask: Mask) -> Mask:
+        """Where the input is."""
+        return mask
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where all that shares the scale is constant, and entries of weight zero."""
+        weight, _ = self.affine_mask(call, zeros)
+        fixed = super().incoming(call, constants(call.input))
+        return fixed if weight is None else fixed | weight
 
 
 class WeightNorm(Rule):
@@ -181,8 +199,8 @@ class WeightNorm(Rule):
         """Zero where g is."""
         return zeros(call.node.args[1]) | known(call, False)  # type: ignore[arg-type]  # g is a tensor
 
-    def divisors(self, call: Call) -> tuple[fx.Node, ...]:
-        """v."""
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """V, by whose norm it divides."""
         return (call.input,)
 
     def why_not_zero(self, call: Call) -> str:
@@ -209,6 +227,7 @@ for _dims, _class in enumerate((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.Instanc
     register_rule(InstanceNorm(_dims), modules=[_class])
 register_rule(InstanceNorm(), functions=[F.instance_norm])
 register_rule(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
-register_rule(LayerNorm(), modules=[nn.LayerNorm, nn.RMSNorm], functions=[F.layer_norm, F.rms_norm])
+register_rule(LayerNorm(), modules=[nn.LayerNorm], functions=[F.layer_norm])
+register_rule(RMSNorm(), modules=[nn.RMSNorm], functions=[F.rms_norm])
 register_rule(WeightNorm(), functions=[torch._weight_norm])
 register_rule(Normalised(), functions=[F.normalize])

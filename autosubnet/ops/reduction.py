@@ -51,15 +51,16 @@ class Window(Spatial):
     """Pooling by windows, whose output sizes can be written out."""
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1, where no ceiling is taken."""
-        if call.module is None or call.module.ceil_mode:
-            return None
-        count = self.dims or len(call.shape) - 2
+        """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1; not written out where a ceiling is taken."""
+        count, maximum = self.dims or len(call.shape) - 2, "max" in call.name.lower()
+        kernel = call.setting("kernel_size", 1)
+        dilation = call.setting("dilation", 4, 1) if maximum else 1
+        settings = [kernel, call.setting("stride", 2) or kernel, call.setting("padding", 3, 0), dilation]
         given, lead = sizes.of(call.input), len(call.shape) - count
-        names = ("kernel_size", "stride", "padding")
-        settings = [pair(getattr(call.module, name), count) for name in names]
-        settings.append(pair(getattr(call.module, "dilation", 1), count))
-        spatial = [windows(given[lead + d], *(each[d] for each in settings)) for d in range(count)]
+        if call.setting("ceil_mode", 5 if maximum else 4, False) or any(isinstance(each, fx.Node) for each in settings):
+            return [*given[:lead], *[None] * count]
+        along = [pair(each, count) for each in settings]
+        spatial = [windows(given[lead + d], *(each[d] for each in along)) for d in range(count)]
         return [*given[:lead], *spatial]
 
 
@@ -153,17 +154,17 @@ class Reduction(Rule):
 
 _WINDOWS = {1: ("MaxPool1d", "AvgPool1d"), 2: ("MaxPool2d", "AvgPool2d"), 3: ("MaxPool3d", "AvgPool3d")}
 for _dims, _names in _WINDOWS.items():
-    register_rule(Window(_dims), modules=[getattr(nn, name) for name in _names])
+    register_rule(
+        Window(_dims),
+        modules=[getattr(nn, name) for name in _names],
+        functions=[getattr(F, f"{name}_pool{_dims}d") for name in ("max", "avg")],
+    )
     register_rule(
         Adaptive(_dims),
         modules=[getattr(nn, f"Adaptive{name}{_dims}d") for name in ("AvgPool", "MaxPool")],
         functions=[getattr(F, f"adaptive_{name}{_dims}d") for name in ("avg_pool", "max_pool")],
     )
-    register_rule(
-        Spatial(_dims),
-        modules=[getattr(nn, f"LPPool{_dims}d")],
-        functions=[getattr(F, f"{name}{_dims}d") for name in ("max_pool", "avg_pool")],
-    )
+    register_rule(Spatial(_dims), modules=[getattr(nn, f"LPPool{_dims}d")])
 register_rule(
     Resize(), modules=[nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d], functions=[F.interpolate]
 )

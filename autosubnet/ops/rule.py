@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,14 @@ class Rule:
         """Return which output entries are zero for every input, given those of the operands (zero transfer)."""
         return call.nothing_known()
 
+    def patched(self, call: Call, masks: ZerosOf, before: MaskTree, changed: Collection[fx.Node]) -> MaskTree | None:
+        """Return the mask ``before``, put right where those of the operands ``changed`` make a difference.
+
+        For operators of so many operands that reading them all each time would be slow, and whose zeros and
+        constants follow from the operands' in the same way. ``None``: it has to be computed anew.
+        """
+        return None
+
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Return which output entries an input cannot change, given which operand entries it cannot.
 
@@ -88,8 +96,8 @@ class Rule:
         """Return per-channel parameters whose zeros make the same channels of the output zero."""
         return ()
 
-    def divisors(self, call: Call) -> tuple[fx.Node, ...]:
-        """Return operands that it divides by the norm of: to set them to zero gives 0 / 0."""
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """Return operands at whose zeros its value or its gradient is not finite: what it divides by, say."""
         return ()
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
@@ -100,7 +108,7 @@ class Rule:
         """Return the same result without the operands that are ``zero``, where it is exactly the same."""
         return None
 
-    def absorbs(self, call: Call) -> tuple[fx.Node, ...]:
+    def absorbs(self, call: Call) -> Collection[fx.Node]:
         """Return operands of which wholly zero ones can be cut out together with the indices they fill."""
         return ()
 

@@ -51,15 +51,60 @@ class Sizes(Protocol):
         """Return a number among the arguments as an expression."""
 
 
+ARITHMETIC = frozenset({operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod, operator.neg})
+"""Functions of numbers that can be written out as expressions."""
+
+
+def is_size(node: fx.Node) -> bool:
+    """Whether a node reads one size of a tensor."""
+    return node.op == "call_method" and node.target == "size" and len(node.args) == 2
+
+
+def sizes_of(node: fx.Node) -> list[Expression]:
+    """Return the sizes of the tensor that a node computes, by those of the inputs."""
+    sizes: list[Expression] = node.meta["sizes"]
+    return sizes
+
+
+def lead(size: Expression) -> int:
+    """Return how many indices come first at every size: those of the first block of a concat, if it is fixed."""
+    if isinstance(size, int):
+        return size
+    first = size.operands[0] if isinstance(size, Arithmetic) and size.function is operator.add else None
+    return first if isinstance(first, int) else 0
+
+
+def reaches(size: Expression, other: Expression) -> bool:
+    """Whether a size is known to be ``other`` or more: that, or that and what is never negative."""
+    sums = isinstance(size, Arithmetic) and size.function is operator.add
+    return bool(size == other or (sums and size.operands[0] == other and _is_natural(size.operands[1])))
+
+
+def _is_natural(number: Expression) -> bool:
+    if isinstance(number, int):
+        return number >= 0
+    if isinstance(number, Arithmetic) and number.function is operator.mod:
+        return isinstance(number.operands[1], int) and number.operands[1] > 0
+    return isinstance(number, Size)
+
+
 def apply(function: Callable[..., Any], *operands: Expression) -> Expression:
     """Return arithmetic on sizes, computed where all are known."""
     if all(isinstance(each, int) for each in operands):
         return function(*operands)
     if function in (operator.add, operator.sub) and operands[1] == 0:
         return operands[0]
+    if function is operator.add and isinstance(operands[1], int) and _adds_number(operands[0]):
+        return apply(operator.add, operands[0].operands[0], operands[0].operands[1] + operands[1])
     if function in (operator.mul, operator.floordiv) and operands[1] == 1:
         return operands[0]
     return Arithmetic(function, operands)
+
+
+def _adds_number(expression: Expression) -> bool:
+    """Whether an expression is a sum whose last term is a number: such terms are added up here."""
+    sums = isinstance(expression, Arithmetic) and expression.function is operator.add
+    return sums and isinstance(expression.operands[1], int)
 
 
 def product(sizes: Sequence[Expression]) -> Expression:

@@ -15,6 +15,7 @@ from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.subnet.cut import cuts
 from autosubnet.subnet.emit import Plan, emit
 from autosubnet.subnet.erase import erase
+from autosubnet.subnet.going import going
 from autosubnet.subnet.notes import constant_outputs, training_notes
 from autosubnet.subnet.report import Report
 from autosubnet.subnet.verify import verify
@@ -49,7 +50,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
 
 
 def _require_finite(view: GraphView) -> None:
-    named = [(name, p) for name, p in view.parameters.items() if p.is_floating_point() and p.numel()]
+    named = [(name, p) for name, p in view.parameters.items() if p.dtype.is_signed and p.numel()]
     if not named:
         return
     norms = torch._foreach_norm([p.detach() for _, p in named], float("inf"))
@@ -64,10 +65,10 @@ def _plan(view: GraphView) -> Plan:
     while True:
         erasure = erase(propagation, uncuttable)
         plan = Plan(view, propagation, erasure, cuts(propagation, erasure))
-        failed = _failed(plan)
-        if not failed:
-            return plan
-        uncuttable |= failed  # these blocks stay as explicit zeros; all else is decided again
+        if failed := _failed(plan):
+            uncuttable |= failed  # these blocks stay as explicit zeros; all else is decided again
+        elif not propagation.changed(propagation.update(going(plan))):
+            return plan  # else something went for zeros that stay, and training would go on from those
 
 
 def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
@@ -97,7 +98,7 @@ def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
         ),
         removed_vertices=tuple(n.name for n in view.nodes if n.meta["data"] and n not in plan.erasure.live),
         removed_params=tuple(name for name in view.parameters if not left.intersection(names[name])),
-        kept={name: plan.kept(first) for first in sliced for name in names[first] & present},
+        kept={name: plan.kept(first) for first in sorted(sliced) for name in sorted(names[first] & present)},
         training_notes=tuple(training_notes(plan)),
         constant_outputs=tuple(constant_outputs(plan)),
     )

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.fx.node import map_arg
 
-from autosubnet.capture.trace import MODES, Mode, output_of
+from autosubnet.capture.trace import MODES, Mode, TensorInfo, output_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
@@ -71,6 +71,15 @@ def _persist_as_before(subnet: fx.GraphModule, model: nn.Module) -> None:
         path, _, leaf = name.rpartition(".")
         if name not in saved:
             subnet.get_submodule(path)._non_persistent_buffers_set.add(leaf)
+
+
+def _order(info: TensorInfo) -> list[int]:
+    """Return the dimensions of a dense tensor as they lie in memory, the outermost first: so its zeros must lie."""
+    dims = list(range(len(info.shape)))
+    wide = [dim for dim in dims if info.shape[dim] > 1]
+    order = sorted(wide, key=lambda dim: -info.strides[dim]) if info.strides else wide
+    places = iter(order)
+    return [next(places) if dim in wide else dim for dim in dims]
 
 
 class _Emitter:
@@ -152,9 +161,23 @@ class _Emitter:
         followed = [leaf.node for leaf in leaves(sizes) if isinstance(leaf, Size)]
         like = next(iter(followed), next(each for each in self.view.nodes if each.op == "placeholder"))
         like = self.erasure.resolve(like)
+        if like.meta["value"].dtype != info.dtype:  # a dtype that is named would stay when the network is cast
+            like = self._of_dtype(info.dtype, modes) or like
         dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
-        numbers = tuple(self._number(each, modes) for each in sizes)
-        return self._new(self.graph.call_method("new_zeros", (self.env[like], numbers), dtype), modes)
+        order = _order(info)
+        numbers = tuple(self._number(sizes[dim], modes) for dim in order)
+        zeros = self._new(self.graph.call_method("new_zeros", (self.env[like], numbers), dtype), modes)
+        if order == sorted(order):
+            return zeros
+        return self._new(self.graph.call_method("permute", (zeros, tuple(map(order.index, range(len(order)))))), modes)
+
+    def _of_dtype(self, dtype: torch.dtype, modes: frozenset[Mode]) -> fx.Node | None:
+        """Return a tensor of this dtype that is there already."""
+        for node in self.env:
+            info = node.meta["value"]
+            if isinstance(info, TensorInfo) and info.dtype == dtype and modes <= node.meta["modes"]:
+                return node
+        return None
 
     def _number(self, size: Expression, modes: Any) -> Any:
         if isinstance(size, Size):
@@ -191,7 +214,10 @@ class _Emitter:
         owned = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         for role, tensor in owned.items():
             self._tensor(call.tensors[role], tensor)
-        new = copy.deepcopy(module, dict(self.tensors))
+        known = len(self.tensors)
+        new = copy.deepcopy(module, self.tensors)
+        while len(self.tensors) > known:  # what it noted there; a memo of its own would be long for each module
+            self.tensors.popitem()
         self.view.rules[node].resized(call, new, self._count)
         return new
 

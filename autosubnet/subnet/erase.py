@@ -8,7 +8,7 @@ before, from explicit zeros.
 
 from __future__ import annotations
 
-import operator
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,8 @@ from torch.fx.node import map_arg
 from autosubnet.capture.trace import MODES, TensorInfo, output_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
-from autosubnet.ops.call import Value
 from autosubnet.ops.rule import Alias, Replace
-from autosubnet.ops.sizes import Expression, Number, Size, apply, leaves
+from autosubnet.ops.sizes import Expression, Size, is_size, leaves, sizes_of
 
 
 @dataclass
@@ -92,7 +91,7 @@ def _drop_operands(erasure: Erasure, node: fx.Node) -> None:
         return
     result = rule.drops(call, zero)
     if isinstance(result, Alias) and not result.operand.meta["mutated"]:
-        erasure.alias[node] = result.operand
+        erasure.alias[node] = erasure.resolve(result.operand)  # a short cut: chains of these can be long
     elif isinstance(result, Replace):
         erasure.replace[node] = result
 
@@ -114,20 +113,23 @@ class _Liveness:
         for node in self.view.nodes:
             if node.meta["drew_in_eval"]:  # without it, all later draws were others in eval mode too
                 self._keep(node)
-        effects = [node for node in self.view.nodes if node.meta.get("effect")]
+        self._exhaust()
+        effects = _Effects(self.erasure)
+        while more := effects.seen():
+            self.pending += more
+            self._exhaust()
+
+    def _exhaust(self) -> None:
         while self.pending or self.postponed:
             if self.pending:
                 self._follow(self.erasure.resolve(self.pending.pop()))
             else:
                 self._express(self.postponed.pop())
-            if effects and not self.pending and not self.postponed:
-                seen = _Seen(self.erasure)
-                self.pending = [node for node in effects if node not in self.erasure.live and seen.is_seen(node)]
 
     def _follow(self, node: fx.Node) -> None:
         if node in self.erasure.live:
             return
-        if self._is_size(node) or (node in self.erasure.zero and node.meta["data"] and node.op != "placeholder"):
+        if is_size(node) or (node in self.erasure.zero and node.meta["data"] and node.op != "placeholder"):
             self.postponed.append(node)
             return
         self._keep(node)
@@ -146,68 +148,77 @@ class _Liveness:
     def _express(self, node: fx.Node) -> None:
         if node in self.erasure.live or node in self.erasure.explicit or node in self.erasure.numbers:
             return
-        if self._is_size(node):
-            expressions = [self.erasure.numbers.setdefault(node, self.number(node))]
+        if is_size(node):
+            expressions = [self._size(node)]
+            self.erasure.numbers[node] = expressions[0]
         else:
-            expressions = self.of(node)
-            if not isinstance(node.meta["value"], TensorInfo) or Size(node, 0) in expressions[:1] or not expressions:
+            expressions = node.meta["sizes"]
+            if not isinstance(node.meta["value"], TensorInfo) or not expressions or _own(node) & {*leaves(expressions)}:
                 self._keep(node)  # no formula: computed as before
                 return
             self.erasure.explicit[node] = expressions
         self.pending += [leaf.node for leaf in leaves(expressions)]
 
-    def of(self, value: Value) -> list[Expression]:
-        """Return the sizes of a tensor, by those of live tensors as far as formulas reach."""
-        assert isinstance(value, fx.Node)
-        node = self.erasure.resolve(value)
-        info = node.meta["value"]
-        if node.op == "get_attr":
-            return list(info.shape)
-        own = [Size(node, dim) for dim in range(len(info.shape))] if isinstance(info, TensorInfo) else []
-        if node in self.erasure.live or node.op == "placeholder":
-            return own
-        source, output = node.args[0] if node.args else None, 0
-        if node.target is operator.getitem and isinstance(source, fx.Node) and isinstance(source.meta["value"], tuple):
-            node, output = source, int(node.args[1])  # type: ignore[arg-type]  # the position of an output
-        call = self.view.calls.get(node)
-        sizes = None if call is None else self.view.rules[node].sizes(call, self, output)
-        return own if sizes is None or any(each is None for each in sizes) else sizes
-
-    def number(self, value: Any) -> Expression:
-        """Return a number, or the arithmetic on sizes that computes it."""
-        if not isinstance(value, fx.Node):
-            return value
-        if self._is_size(value):
-            tensor, dim = value.args
-            return self.of(tensor)[dim]  # type: ignore[arg-type,index]  # a tensor, an int
-        if value.op == "call_function" and value.target in _ARITHMETIC and not value.kwargs:
-            return apply(value.target, *(self.number(each) for each in value.args))
-        return Number(value)
-
-    def _is_size(self, node: fx.Node) -> bool:
-        return node.op == "call_method" and node.target == "size" and len(node.args) == 2
+    def _size(self, node: fx.Node) -> Expression:
+        """Return what reads a size off a live tensor, or else computes it from sizes of the inputs."""
+        tensor, dim = node.args
+        stands = self.erasure.resolve(tensor)  # type: ignore[arg-type]  # a node
+        return Size(stands, dim) if stands in self.erasure.live else self.view.sizes.number(node)  # type: ignore[arg-type]
 
 
-_ARITHMETIC = frozenset({operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod, operator.neg})
+def _own(node: fx.Node) -> set[Size]:
+    return {Size(node, dim) for dim in range(len(sizes_of(node)))}
 
 
-class _Seen:
-    """Which effects somebody sees, given what is live."""
+class _Effects:
+    """Writes to memory, and which of them somebody sees, once it is known what the outputs need.
+
+    A buffer that a module writes is part of the model's state, and later calls may read it. It goes where all goes
+    that it was for: what its module computed of the outputs, and what it recorded of that.
+    """
 
     def __init__(self, erasure: Erasure) -> None:
-        self.roots = {node.meta["root"] for node in erasure.live}
-        working = [node for node in erasure.view.nodes if node.meta["data"] and not node.meta.get("effect")]
-        self.modules = {node.meta["module"] for node in working}
-        self.live_modules = {node.meta["module"] for node in working if erasure.resolve(node) in erasure.live}
+        self.erasure = erasure
+        self.effects = [node for node in erasure.view.nodes if node.meta.get("effect")]
+        company = self._company() if self.effects else {}
+        live = {owner for owner, nodes in company.items() if any(erasure.resolve(n) in erasure.live for n in nodes)}
+        self.gone = company.keys() - live
 
-    def is_seen(self, node: fx.Node) -> bool:
-        """Whether somebody reads the memory that ``node`` writes.
+    def seen(self) -> list[fx.Node]:
+        """Return the writes that are not live, though what they write is read by something that is."""
+        roots = {node.meta["root"] for node in self.erasure.live}
+        waiting = [node for node in self.effects if node not in self.erasure.live]
+        return [node for node in waiting if self._is_seen(node.meta["root"], roots)]
 
-        A buffer is read by later calls of the model. But the counter of a module all of whose other operations
-        are gone is read by nobody.
-        """
-        root = node.meta["root"]
-        if root.op != "get_attr":
-            return root in self.roots
-        owner = str(root.target).rpartition(".")[0]
-        return owner not in self.modules or owner in self.live_modules
+    def _is_seen(self, root: fx.Node, roots: set[fx.Node]) -> bool:
+        return root in roots if root.op != "get_attr" else _owner(root) not in self.gone
+
+    def _company(self) -> dict[str, list[fx.Node]]:
+        """Return by module the values of the original that the outputs need and that are its own or are recorded."""
+        graph = self.erasure.view.trace.graph
+        needed = _ahead_of([output_of(graph, mode) for mode in MODES], up_to=set())
+        working = {node for node in needed if node.op != "placeholder" and not node.meta.get("effect")}
+        company: dict[str, list[fx.Node]] = defaultdict(list)
+        for node in working:
+            company[node.meta["module"]].append(node)
+        for node in self.effects:
+            if node.meta["root"].op == "get_attr":
+                company[_owner(node.meta["root"])] += working & _ahead_of(node.args, up_to=working)
+        return {owner: nodes for owner, nodes in company.items() if nodes}
+
+
+def _owner(buffer: fx.Node) -> str:
+    return str(buffer.target).rpartition(".")[0]
+
+
+def _ahead_of(values: Any, up_to: set[fx.Node]) -> set[fx.Node]:
+    """Return the nodes in ``values`` and all from which they are computed, as far as ``up_to``."""
+    found: set[fx.Node] = set()
+    pending: list[fx.Node] = []
+    map_arg(values, pending.append)
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending += [] if node in up_to else node.all_input_nodes
+    return found

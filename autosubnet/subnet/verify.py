@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from autosubnet.capture import Inputs, Trace, others
-from autosubnet.capture.observe import tensors_in
-from autosubnet.capture.preserve import preserved
+from autosubnet.capture.resize import RESIZES
 from autosubnet.errors import VerificationError
+from autosubnet.subnet.precision import Pair, pairs
+from autosubnet.subnet.running import run
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 LOW_PRECISION = 5e-2  # half and bfloat16, where the model cannot be run in anything wider
@@ -34,16 +35,27 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> d
     Raises:
         VerificationError: they differ by more than 1e-9 of the variation in float64, or 1e-4 in float32.
     """
-    model, network, inputs, dtype = _in_double(trace, subnet)
+    failure: VerificationError | None = None
+    for pair in pairs(trace, subnet):
+        try:
+            return _verified(trace, pair, compare_training)
+        except VerificationError as error:
+            failure = failure or error
+    assert failure is not None, "there is always a pair"
+    raise failure
+
+
+def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any]:
+    model, network, inputs, dtype = pair.model, pair.network, pair.inputs, pair.dtype
     worst, worst_relative = 0.0, 0.0
     for training in (False, True) if compare_training else (False,):
         for each in _for_training(inputs, trace) if training else _variants(model, inputs, trace):
-            expected = _run(model, each, training)
+            expected = run(model, each, training)
             try:
-                actual = _run(network, each, training)
+                actual = run(network, each, training)
             except Exception as error:
                 raise VerificationError(f"the subnet does not run where the model does: {error}") from error
-            if any(leaf.numel() and not torch.isfinite(leaf).any() for leaf in expected if leaf.is_floating_point()):
+            if any(leaf.numel() and not torch.isfinite(leaf).any() for leaf in expected if not _is_whole(leaf)):
                 raise VerificationError(
                     "an output of the model holds no finite number on the example inputs, so nothing can be compared; "
                     "pass inputs on which it does, or mend its buffers"
@@ -78,8 +90,8 @@ def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[f
     for e, a in zip(expected, actual, strict=True):
         if not e.numel():
             continue
-        last_place = torch.finfo(e.dtype).eps if e.is_floating_point() else 0.0
-        e, a = e.double(), a.double()
+        last_place = 0.0 if _is_whole(e) else torch.finfo(e.dtype).eps
+        e, a = _reals(e), _reals(a)
         finite = torch.isfinite(e)
         difference = float(torch.where(finite, (e - a).abs(), 0.0).nan_to_num(float("inf")).max())
         e = torch.where(finite, e, 0.0)
@@ -90,29 +102,12 @@ def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[f
     return worst, relative, held
 
 
-def _in_double(trace: Trace, subnet: fx.GraphModule) -> tuple[nn.Module, nn.Module, Inputs, torch.dtype]:
-    """Return copies that compute in float64, or in their own dtype where the model does not allow that."""
-    inputs = Inputs(trace.args, trace.kwargs)
-    model, network = _copy(trace.model), copy.deepcopy(subnet)
-    wide = inputs.map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
-    try:
-        leaves = _run(model.double(), wide, training=False)
-    except RuntimeError:
-        leaves = []  # a float32 island: torch refuses to mix dtypes
-    if leaves and all(leaf.dtype == torch.float64 for leaf in leaves):
-        return model, network.double(), wide, torch.float64
-    model, network = _copy(trace.model), copy.deepcopy(subnet)
-    dtype = next((leaf.dtype for leaf in _run(model, inputs, training=False)), torch.float32)
-    return model, network, inputs, dtype
+def _is_whole(tensor: torch.Tensor) -> bool:
+    return not tensor.is_floating_point() and not tensor.is_complex()
 
 
-def _copy(model: nn.Module) -> nn.Module:
-    """Copy a model, tensors that are computed from its parameters (pruning masks, weight norm) included."""
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        computed = [each for each in vars(module).values() if isinstance(each, torch.Tensor) and not each.is_leaf]
-        memo.update({id(each): each.detach().clone() for each in computed})
-    return copy.deepcopy(model, memo)
+def _reals(tensor: torch.Tensor) -> torch.Tensor:
+    return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).double()
 
 
 def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
@@ -121,9 +116,12 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
     frozen = any(each.startswith("batch size") for each in trace.frozen)
     if batch is not None and not frozen:
         yield others(inputs, batch + 1)
-    larger = inputs.map(_larger)
-    if not any(each.startswith("a size") for each in trace.frozen) and _accepts(model, larger):
-        yield larger
+    if any(each.startswith("a size") for each in trace.frozen):
+        return
+    shapes = [tensor.shape for tensor in inputs.tensors()]
+    resized = [inputs.map(_larger), *(others(inputs, None, resize=resize) for resize in RESIZES)]
+    unlike = [each for each in resized if [tensor.shape for tensor in each.tensors()] != shapes]
+    yield from islice((each for each in unlike if _accepts(model, each)), 1)
 
 
 def _for_training(inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
@@ -143,15 +141,7 @@ def _larger(tensor: torch.Tensor) -> torch.Tensor:
 def _accepts(model: nn.Module, inputs: Inputs) -> bool:
     try:
         with redirect_stderr(StringIO()):  # a GraphModule that refuses prints where it does
-            _run(model, inputs, training=False)
+            run(model, inputs, training=False)
     except Exception:  # noqa: BLE001  # the model is the user's: whatever it raises means that it refuses
         return False
     return True
-
-
-def _run(module: nn.Module, inputs: Inputs, training: bool) -> list[torch.Tensor]:
-    fed = inputs.map(lambda tensor: tensor.clone())
-    with preserved(module, training=training):
-        torch.manual_seed(0)
-        result = module(*fed.args, **fed.kwargs)
-    return list(tensors_in(result))

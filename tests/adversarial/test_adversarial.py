@@ -12,10 +12,10 @@ from test_random_models import check_untouched
 import autosubnet
 from autosubnet import AutoSubnet
 
-from . import aliasing, joints, modules, norms, structure
+from . import aliasing, joints, modules, norms, structure, values
 from .specimen import Specimen
 
-SPECIMENS = [*joints.SPECIMENS, *aliasing.SPECIMENS, *modules.SPECIMENS, *norms.SPECIMENS, *structure.SPECIMENS]
+SPECIMENS = [each for zoo in (joints, aliasing, modules, norms, structure, values) for each in zoo.SPECIMENS]
 every = pytest.mark.parametrize("specimen", SPECIMENS, ids=[each.name.replace(" ", "-") for each in SPECIMENS])
 
 

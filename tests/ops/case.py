@@ -106,12 +106,14 @@ def sprinkle(model: nn.Module, seed: int) -> None:
         for dim, size in enumerate(parameter.shape):
             if size not in chosen:
                 chosen[size] = torch.randperm(size, generator=generator)[: (size + 1) // 2]
-            if _flip(generator, 0.6):
+            if _flip(generator, 0.6) and size > 1:
                 parameter.index_fill_(dim, chosen[size], 0)
         if _flip(generator, 0.15):
             parameter.mul_(torch.rand(parameter.shape, generator=generator) < 0.5)
-    if seed % 2 and hasattr(model, "shift_a"):
-        model.shift_a.zero_()  # else nothing that reads ``a`` would ever see a zero
+    if seed % 2 and hasattr(model, "shift_a"):  # else nothing that reads ``a`` would ever see a zero
+        model.shift_a.zero_()
+        channels = int(torch.tensor(model.mask_a.shape).argmax())
+        model.mask_a.index_fill_(channels, chosen[model.mask_a.shape[channels]], 0)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ def _scale(m, a, b):
 
 
 CASES = [
-    *(binary(each) for each in (operator.add, torch.add, operator.sub, torch.sub, torch.subtract)),
+    *(binary(each) for each in (operator.add, torch.add, operator.sub, torch.sub, torch.subtract, torch.rsub)),
     *(binary(each) for each in (operator.mul, torch.mul, torch.multiply, torch.maximum, torch.minimum)),
     *(binary(each) for each in ("add", "sub", "subtract", "mul", "multiply", "maximum", "minimum")),
     # sums
@@ -71,6 +71,7 @@ CASES = [
     Case(torch.addcmul, lambda m, a, b: torch.addcmul(a, b, a.cos(), value=2)),
     Case(torch.addcmul, lambda m, a, b: torch.addcmul(a, tensor1=b, tensor2=b), note="keywords"),
     Case("addcmul", lambda m, a, b: a.addcmul(a, b)),
+    Case("addcmul", lambda m, a, b: a.addcmul(b, b, value=3), note="keywords"),
     # comparisons
     *(binary(each, keeps=each in DIFFERENCES) for each in COMPARISONS),
     *(binary(each.__name__, keeps=each in DIFFERENCES) for each in COMPARISONS),
@@ -81,7 +82,8 @@ CASES = [
     Case("logical_or", lambda m, a, b: (a > 0).logical_or(b > 0)),
     # side by side
     *(Case(each, lambda m, a, b, each=each: each([a, b], 1)) for each in (torch.cat, torch.concat, torch.concatenate)),
-    Case(torch.cat, lambda m, a, b: torch.cat((a, b, a.relu()), dim=-1), TOKENS, note="three last"),
+    *(Case(each, lambda m, a, b, each=each: each((a, b, a.relu()), dim=-1), TOKENS, note="three last")
+      for each in (torch.cat, torch.concat, torch.concatenate)),
     Case(torch.cat, lambda m, a, b: torch.cat(tensors=[a, b], dim=-3), note="keywords"),
     Case(torch.cat, lambda m, a, b: torch.cat([a, b]), ROWS, note="batches"),
     Case(torch.cat, lambda m, a, b: torch.cat([a, a], 1), note="twice the same"),

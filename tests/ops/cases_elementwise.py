@@ -14,19 +14,23 @@ from .case import ROWS, TOKENS, Case, binary, of_module, unary, weights
 KEEPING_MODULES = [
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh,
     nn.Tanhshrink, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Identity, nn.RReLU, Swish, GELU, GELUTanh,
+    nn.Hardtanh,
 ]  # fmt: skip
 KEEPING_FUNCTIONS = [
     F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.hardswish, F.tanh, F.tanhshrink,
     F.softsign, F.softshrink, F.hardshrink, F.rrelu, torch.relu, torch.tanh, torch.neg, torch.abs, torch.sin,
     torch.sign, torch.square, torch.selu, torch.clone, torch.detach, operator.neg, operator.abs, operator.pos,
+    F.hardtanh, torch.expm1, torch.erf, torch.sinh, torch.asinh, torch.tan, torch.atan, torch.floor, torch.ceil,
+    torch.round, torch.trunc,
 ]  # fmt: skip
 KEEPING_METHODS = [
     "relu", "tanh", "neg", "abs", "sin", "sign", "square", "clone", "detach", "contiguous", "float", "double", "half",
-    "bfloat16", "cpu", "nan_to_num", "positive",
+    "bfloat16", "cpu", "nan_to_num", "positive", "expm1", "erf", "sinh", "asinh", "tan", "atan", "floor", "ceil",
+    "round", "trunc",
 ]  # fmt: skip
 LOSING_MODULES = [nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus]
 LOSING_FUNCTIONS = [
-    F.sigmoid, F.hardsigmoid, F.logsigmoid, F.softplus, F.hardtanh, torch.sigmoid, torch.exp, torch.cos,
+    F.sigmoid, F.hardsigmoid, F.logsigmoid, F.softplus, torch.sigmoid, torch.exp, torch.cos,
 ]  # fmt: skip
 
 CASES = [
@@ -40,6 +44,10 @@ CASES = [
     of_module(lambda: nn.ReLU(inplace=True), ROWS, note="in place"),
     Case(F.relu, lambda m, a, b: F.relu(input=a), note="keyword input"),
     Case(torch.sqrt, lambda m, a, b: torch.sqrt(a.abs())),
+    Case(torch.log1p, lambda m, a, b: torch.log1p(a.abs())),
+    Case("log1p", lambda m, a, b: a.abs().log1p()),
+    *(unary(each, -0.5, 2.0) for each in (torch.clamp, torch.clip, "clamp", "clip")),
+    Case("clamp", lambda m, a, b: a.clamp(b, b + 1), keeps=False, note="by tensors"),
     Case("sqrt", lambda m, a, b: a.abs().sqrt()),
     unary("to", torch.float32),
     Case("to", lambda m, a, b: a.to(dtype=torch.float32, copy=True), note="keyword dtype"),
@@ -59,11 +67,17 @@ CASES = [
     unary("exp", keeps=False),
     unary("cos", keeps=False),
     Case(torch.rsqrt, lambda m, a, b: torch.rsqrt(a.square() + 1), keeps=False),
-    Case(torch.log, lambda m, a, b: torch.log(a.square() + 1), keeps=False),
+    *(Case(each, lambda m, a, b, f=each: f(a.square() + 1), keeps=False)
+      for each in (torch.log, torch.log2, torch.log10)),
     Case(torch.reciprocal, lambda m, a, b: torch.reciprocal(a.square() + 1), keeps=False),
     Case("rsqrt", lambda m, a, b: (a.square() + 1).rsqrt(), keeps=False),
-    Case("log", lambda m, a, b: (a.square() + 1).log(), keeps=False),
+    *(Case(each, lambda m, a, b, f=each: getattr(a.square() + 1, f)(), keeps=False)
+      for each in ("log", "log2", "log10")),
     Case("reciprocal", lambda m, a, b: (a.square() + 1).reciprocal(), keeps=False),
+    *(Case(each, lambda m, a, b, each=each: each(a.abs()), keeps=False, note="of zero")
+      for each in (torch.rsqrt, torch.log, torch.log2, torch.log10, torch.reciprocal)),
+    *(Case(each, lambda m, a, b, each=each: getattr(a.abs(), each)(), keeps=False, note="of zero")
+      for each in ("rsqrt", "log", "log2", "log10", "reciprocal")),
     # dropout and its kin
     of_module(lambda: nn.Dropout(0.4)),
     of_module(lambda: nn.Dropout(0.4, inplace=True), note="in place"),

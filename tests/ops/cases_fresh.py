@@ -13,6 +13,12 @@ def _filled(name):
         *{"geometric_": (0.5,)}.get(name, ())), keeps=False)  # fmt: skip
 
 
+def _beside_ones(a):
+    """Weights of which some may be zero, but not all."""
+    means = a.mean((2, 3))
+    return torch.cat([means.square(), torch.ones_like(means)], 1)
+
+
 CASES = [
     unary(torch.zeros_like, keeps=False),
     *(unary(each, keeps=False) for each in (torch.ones_like, torch.rand_like, torch.randn_like)),
@@ -32,10 +38,14 @@ CASES = [
     Case("new_empty", lambda m, a, b: a.new_empty(3, 4).fill_(2.0), keeps=False),
     Case(torch.bernoulli, lambda m, a, b: torch.bernoulli(a.sigmoid()), keeps=False),
     Case("bernoulli", lambda m, a, b: a.sigmoid().bernoulli(), keeps=False),
+    Case(torch.bernoulli, lambda m, a, b: torch.bernoulli(a.tanh().abs()), keeps=False, note="of zeros"),
+    Case("bernoulli", lambda m, a, b: a.tanh().abs().bernoulli(), keeps=False, note="of zeros"),
     Case(torch.poisson, lambda m, a, b: torch.poisson(a.square()), keeps=False),
     Case(torch.normal, lambda m, a, b: torch.normal(a, b.abs()), keeps=False),
     Case(torch.multinomial, lambda m, a, b: torch.multinomial(a.flatten(1).square() + 1, 3), keeps=False),
     Case("multinomial", lambda m, a, b: (a.flatten(1).square() + 1).multinomial(3), keeps=False),
+    Case(torch.multinomial, lambda m, a, b: torch.multinomial(_beside_ones(a), 3), keeps=False, note="of zeros"),
+    Case("multinomial", lambda m, a, b: _beside_ones(a).multinomial(3), keeps=False, note="of zeros"),
     *(
         _filled(name)
         for name in (

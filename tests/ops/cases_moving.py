@@ -75,11 +75,15 @@ CASES = [
     unary(torch.unsqueeze, 1),
     unary("unsqueeze", -1),
     Case(torch.squeeze, lambda m, a, b: torch.squeeze(a[:, :, :1])),
+    Case(torch.squeeze, lambda m, a, b: torch.squeeze(a[:, :, :1], 2), note="one"),
     Case("squeeze", lambda m, a, b: a[:, :1].squeeze(1)),
+    Case("squeeze", lambda m, a, b: a[..., :1].squeeze(-1), note="last"),
     unary(torch.unflatten, 1, (2, -1)),
     unary("unflatten", -1, (3, 2)),
     Case("view_as", lambda m, a, b: a.view_as(b.flatten(2))),
     Case("reshape_as", lambda m, a, b: a.reshape_as(b.flatten(1, 2))),
+    *(Case(each, lambda m, a, b: torch.view_as_real(torch.view_as_complex(a.reshape(*a.shape[:-1], -1, 2))))
+      for each in (torch.view_as_complex, torch.view_as_real)),
     # permutations
     unary(torch.permute, (0, 2, 3, 1)),
     Case(torch.permute, lambda m, a, b: torch.permute(input=a, dims=(1, 0, -1, 2)), note="keywords"),
@@ -94,6 +98,7 @@ CASES = [
     unary("t", shape=ROWS),
     # expansions
     unary(torch.broadcast_to, (3, *IMAGE)),
+    Case(torch.broadcast_to, lambda m, a, b: torch.broadcast_to(a.mean(0), a.shape), note="to another's shape"),
     Case("broadcast_to", lambda m, a, b: a.mean(0).broadcast_to(a.shape)),
     Case("expand", lambda m, a, b: a[:, :, :1].expand(-1, -1, 5, -1)),
     Case("expand", lambda m, a, b: m.mask_a.expand(a.size(0), *m.mask_a.shape[:1], 2, 3), note="a weight"),

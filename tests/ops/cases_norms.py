@@ -53,7 +53,7 @@ CASES = [
     # instance norm
     of_module(lambda: nn.InstanceNorm1d(4, affine=True), LINE),
     of_module(lambda: nn.InstanceNorm2d(4, affine=True)),
-    of_module(lambda: nn.InstanceNorm2d(4), keeps=False, note="not affine"),
+    of_module(lambda: nn.InstanceNorm2d(4), note="not affine"),
     of_module(lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), note="with statistics"),
     of_module(lambda: nn.InstanceNorm3d(4, affine=True), VOLUME),
     Case(nn.InstanceNorm1d, lambda m, a, b: m.op(a[0]), LINE, lambda: {"op": nn.InstanceNorm1d(4, affine=True)},
@@ -63,7 +63,7 @@ CASES = [
     Case(nn.InstanceNorm3d, lambda m, a, b: m.op(a[0]), VOLUME, lambda: {"op": nn.InstanceNorm3d(4, affine=True)},
          keeps=False, note="unbatched"),
     Case(F.instance_norm, lambda m, a, b: F.instance_norm(a, None, None, m.w, m.c), IMAGE, weights(w=(4,), c=(4,))),
-    Case(F.instance_norm, lambda m, a, b: F.instance_norm(a), IMAGE, keeps=False, note="not affine"),
+    Case(F.instance_norm, lambda m, a, b: F.instance_norm(a), IMAGE, note="not affine"),
     # group norm
     of_module(lambda: nn.GroupNorm(2, 4)),
     of_module(lambda: nn.GroupNorm(4, 4), LINE, note="a group a channel"),

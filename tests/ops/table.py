@@ -31,15 +31,18 @@ def rule_for(operator: Any) -> Rule | None:
     return registry._functions.get(operator)
 
 
+def name_of(operator: Any) -> str:
+    """Return the name of an operator, as :func:`registered` has it."""
+    if isinstance(operator, str):
+        return f"Tensor.{operator}"
+    return f"{operator.__module__}.{operator.__qualname__ if isinstance(operator, type) else operator.__name__}"
+
+
 def registered() -> list[str]:
     """Return every operator that the package itself has a rule for, by the name that its cases have."""
-    tables = (
-        (registry._modules, str),
-        (registry._functions, lambda function: f"{function.__module__}.{function.__name__}"),
-        (registry._methods, lambda name: f"Tensor.{name}"),
-    )
+    tables = ((registry._modules, str), (registry._functions, name_of), (registry._methods, name_of))
     return [
-        name(key)  # type: ignore[operator]  # one of the three above
+        name(key)  # type: ignore[operator]  # one of the two above
         for table, name in tables
         for key, rule in table.items()
         if type(rule).__module__.startswith("autosubnet.")
@@ -48,13 +51,20 @@ def registered() -> list[str]:
 
 def covered() -> set[str]:
     """Return the operators that have a case, by the same names."""
-    names = {f"Tensor.{name}" for name in SAME_AS}
+    return {*OPERATORS, *(f"Tensor.{name}" for name in SAME_AS)}
+
+
+def _by_operator() -> dict[str, tuple[Case, ...]]:
+    found: dict[str, tuple[Case, ...]] = {}
     for case in CASES:
-        operator = case.operator
-        if isinstance(operator, str):
-            names.add(f"Tensor.{operator}")
-        else:
-            names.add(
-                f"{operator.__module__}.{operator.__qualname__ if isinstance(operator, type) else operator.__name__}"
-            )
-    return names
+        found[name_of(case.operator)] = (*found.get(name_of(case.operator), ()), case)
+    return found
+
+
+OPERATORS = _by_operator()
+
+
+def that_override(method: str) -> list[str]:
+    """Return the operators whose rules have more to say than the rule of an unknown one."""
+    rules = {name: type(rule_for(cases[0].operator)) for name, cases in OPERATORS.items()}
+    return [name for name, rule in rules.items() if getattr(rule, method) is not getattr(Rule, method)]

@@ -1,0 +1,98 @@
+"""Sizes of every tensor by those of the inputs.
+
+What is said of a graph must hold at every size that its inputs can have, and not only at those of the examples:
+``meta["sizes"]`` of a node holds its sizes as expressions, in the structure of its value. A size that is an ``int``
+is fixed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from torch import fx
+
+from autosubnet.capture.trace import TensorInfo
+from autosubnet.ops.call import Call, Value
+from autosubnet.ops.rule import Rule
+from autosubnet.ops.sizes import ARITHMETIC, Expression, Number, Size, apply, is_size
+
+
+class InputSizes:
+    """Sizes as expressions of the inputs' sizes, as far as formulas reach.
+
+    Beyond, a size stands for itself.
+
+    Args:
+        calls: the calls of a graph.
+        rules: their rules.
+        batched: whether the first sizes of all inputs are one: the batch size.
+    """
+
+    def __init__(self, calls: Mapping[fx.Node, Call], rules: Mapping[fx.Node, Rule], *, batched: bool) -> None:
+        self.calls = calls
+        self.rules = rules
+        self.batched = batched
+        self.batch: Size | None = None
+
+    def note(self, node: fx.Node) -> None:
+        """Set ``meta["sizes"]`` of a node; those of what it reads are set."""
+        info = node.meta["value"]
+        if isinstance(info, tuple):
+            node.meta["sizes"] = tuple(
+                self._of(node, each, number) if isinstance(each, TensorInfo) else None
+                for number, each in enumerate(info)
+            )
+        elif isinstance(info, TensorInfo):
+            sizes = self._of(node, info, 0)
+            node.meta["sizes"] = [Size(node, dim) if each is None else each for dim, each in enumerate(sizes)]
+        else:
+            node.meta["sizes"] = None
+
+    def of(self, value: Value) -> list[Expression]:
+        """Return the sizes of a tensor."""
+        assert isinstance(value, fx.Node)
+        sizes: list[Expression] = value.meta["sizes"]
+        return sizes
+
+    def number(self, value: Any) -> Expression:
+        """Return a number, or the arithmetic on sizes that computes it."""
+        if not isinstance(value, fx.Node):
+            return value
+        if is_size(value):
+            tensor, dim = value.args
+            return self.of(tensor)[dim]  # type: ignore[arg-type,index]  # a tensor, an int
+        if value.op == "call_function" and value.target in ARITHMETIC and not value.kwargs:
+            return apply(value.target, *(self.number(each) for each in value.args))
+        return Number(value)
+
+    def _of(self, node: fx.Node, info: TensorInfo, output: int) -> list[Expression]:
+        """Return the sizes of a tensor, ``None`` where one is not known."""
+        if _is_input(node):
+            return self._of_input(node, len(info.shape))
+        if node.op == "get_attr":
+            return list(info.shape)
+        sizes = self._formula(node, output)
+        return [None] * len(info.shape) if sizes is None else sizes
+
+    def _formula(self, node: fx.Node, output: int) -> list[Expression] | None:
+        source = node.args[0] if node.args else None
+        if node.target is operator.getitem and isinstance(source, fx.Node) and isinstance(source.meta["value"], tuple):
+            sizes: list[Expression] | None = source.meta["sizes"][node.args[1]]
+            return sizes
+        return self.rules[node].sizes(self.calls[node], self, output)
+
+    def _of_input(self, node: fx.Node, ndim: int) -> list[Expression]:
+        sizes = [Size(node, dim) for dim in range(ndim)]
+        if not self.batched or not sizes:
+            return list(sizes)
+        self.batch = self.batch or sizes[0]
+        return [self.batch, *sizes[1:]]
+
+
+def _is_input(node: fx.Node) -> bool:
+    """Whether a node is an input, or a tensor of an input that holds several."""
+    while node.target is operator.getitem and isinstance(node.args[0], fx.Node) and node.args[0].meta["value"] is None:
+        node = node.args[0]
+    return node.op == "placeholder"

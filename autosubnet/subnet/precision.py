@@ -1,0 +1,90 @@
+"""In which numbers two networks are compared: float64 where they allow it, else their own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from autosubnet.capture import Inputs, Trace
+from autosubnet.capture.observe import tensors_in
+from autosubnet.subnet.running import run
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Copies of a model and of what stands for it.
+
+    Attributes:
+        model: the copy of the model.
+        network: the copy of the other.
+        inputs: example inputs for both.
+        dtype: the least precise floating-point dtype in which they compute.
+    """
+
+    model: nn.Module
+    network: nn.Module
+    inputs: Inputs
+    dtype: torch.dtype
+
+
+def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
+    """Yield copies in float64, if they run, and then in their own dtypes, unless the first compute in float64 only.
+
+    A graph that casts may cast float64 down, to a dtype that was another when it was captured: then only the dtypes
+    of the example inputs tell whether the two are equal.
+    """
+    wide = Pair(
+        _copy(trace.model).double(),
+        copy.deepcopy(subnet).double(),
+        Inputs(trace.args, trace.kwargs).map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor),
+        torch.float64,
+    )
+    try:
+        dtypes = _dtypes(wide.model, wide.inputs) | _dtypes(wide.network, wide.inputs)
+    except Exception:  # noqa: BLE001  # torch refuses to mix dtypes, or the user's forward refuses this one
+        dtypes = set()
+    if dtypes:
+        yield wide
+    if dtypes != {torch.float64}:
+        own = Pair(_copy(trace.model), copy.deepcopy(subnet), Inputs(trace.args, trace.kwargs), torch.float32)
+        yield replace(own, dtype=max(_dtypes(own.model, own.inputs), key=_coarseness, default=torch.float32))
+
+
+def _coarseness(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
+
+
+def _dtypes(module: nn.Module, inputs: Inputs) -> set[torch.dtype]:
+    """Return the real dtypes of all floating-point and complex results in eval mode."""
+    seen: set[torch.dtype] = set()
+    with _Watch(seen):
+        run(module, inputs, training=False)
+    return seen
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class has no types
+    def __init__(self, seen: set[torch.dtype]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen = seen
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tensors_in(result):
+            if tensor.is_floating_point() or tensor.is_complex():
+                self.seen.add(tensor.dtype.to_real())
+        return result
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """Copy a model, tensors that are computed from its parameters (pruning masks, weight norm) included."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        computed = [each for each in vars(module).values() if isinstance(each, torch.Tensor) and not each.is_leaf]
+        memo.update({id(each): each.detach().clone() for each in computed})
+    return copy.deepcopy(model, memo)
