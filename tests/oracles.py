@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -70,14 +71,16 @@ class Collector(fx.Interpreter):
         return value
 
 
-def check_zero_claims(module: fx.GraphModule, claims: Mapping[str, Any], inputs: Sequence[Any], train: bool) -> int:
+def check_zero_claims(
+    module: fx.GraphModule, every: Sequence[Mapping[str, Any]], inputs: Sequence[Any], train: bool
+) -> int:
     """Every entry that is claimed zero is exactly 0.0 on random inputs; return how many were claimed."""
     collector = Collector(copy.deepcopy(module).train(train))
     count = 0
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(3)
         collector.run(*redraw(inputs, 4, 31))
-    for name, value in collector.values.items():
+    for (name, value), claims in itertools.product(collector.values.items(), every):
         if name not in claims:
             continue
         claim = np.broadcast_to(np.asarray(claims[name], dtype=bool), value.shape)

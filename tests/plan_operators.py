@@ -338,7 +338,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "where": lambda x, y: torch.where(x > y, x * 0.5, y),
     "lerp": lambda x, y: torch.lerp(x, y, 0.25),
     "addcmul": lambda x, y, z: torch.addcmul(x, y, z, value=0.5),
-    "masked": lambda x, y: x * (y > 0) + 0.1 * y,  # with a way for the gradient of y
+    "masked": lambda x, y: x * (y > 0) + 0.1 * (x + y),  # with other ways for x and for the gradient of y
     "einsum": lambda x, y: torch.einsum("bi...,bi...->bi...", x, y),
     "baddbmm": lambda x, y: torch.baddbmm(x, (y @ y.mT).softmax(-1), y, alpha=0.5),
     "view_add": lambda x, y: (x.flatten(1) + y.flatten(1)).view(x.shape),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -24,6 +25,17 @@ def tensors(value: Any) -> list[Tensor]:
     if is_dataclass(value):
         return [tensor for part in fields(value) for tensor in tensors(getattr(value, part.name))]
     return []
+
+
+def structure(value: Any) -> Any:
+    """Return the nesting of an output: types by name, keys and fields."""
+    if isinstance(value, Mapping):
+        return type(value).__name__, {key: structure(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [structure(part) for part in value]
+    if is_dataclass(value):
+        return type(value).__name__, {part.name: structure(getattr(value, part.name)) for part in fields(value)}
+    return type(value).__name__
 
 
 def redraw(example_inputs: Inputs, batch: int, seed: int, larger: int = 0) -> tuple[Any, ...]:
@@ -51,9 +63,25 @@ def redraw(example_inputs: Inputs, batch: int, seed: int, larger: int = 0) -> tu
 def run(module: nn.Module, inputs: Inputs, *, train: bool, seed: int = 0) -> list[Tensor]:
     """Return the outputs of ``module`` from the random state ``seed``; buffers change in train mode."""
     module.train(train)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
         return tensors(module(*inputs))
+
+
+@contextmanager
+def restored(network: nn.Module) -> Iterator[None]:
+    """Put a network back afterwards: its mode, its parameters and buffers, and that it has no gradients."""
+    training = network.training
+    state = [(tensor, tensor.detach().clone()) for tensor in (*network.parameters(), *network.buffers())]
+    network.zero_grad(set_to_none=True)
+    try:
+        yield
+    finally:
+        network.zero_grad(set_to_none=True)
+        network.train(training)
+        with torch.no_grad():
+            for tensor, before in state:
+                tensor.copy_(before)
 
 
 def variation(output: Tensor) -> float:

@@ -8,10 +8,11 @@ are measured against how much an output varies over inputs: a network that ignor
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import torch
-from probes import Inputs, Kept, largest, parameters, redraw, run, survivors, variation
+from probes import Inputs, Kept, largest, parameters, redraw, restored, run, structure, survivors, variation
 from removal import num_params
 from torch import Tensor, fx, nn
 from torch.optim import Optimizer
@@ -58,11 +59,13 @@ def equal_outputs(
     model: nn.Module, subnet: nn.Module, example_inputs: Inputs, tolerance: float = OUTPUT_TOLERANCE
 ) -> float:
     """Promise 1: equal outputs in eval mode, at the examples' batch size and others, and at other sizes."""
-    model, subnet = copy.deepcopy(model), copy.deepcopy(subnet)
+    model = copy.deepcopy(model)
     varies = variations(model, example_inputs)
     batches = [tuple(example_inputs), redraw(example_inputs, 5, 1), redraw(example_inputs, 1, 2)]
     batches += [larger for by in (1, 4) if takes(model, larger := redraw(example_inputs, 2, 6, larger=by))]
-    with torch.no_grad():
+    with torch.no_grad(), restored(subnet):
+        nesting = [structure(module.eval()(*example_inputs)) for module in (model, subnet)]
+        assert nesting[0] == nesting[1], f"the outputs are nested as {nesting[1]} instead of {nesting[0]}"
         return max(
             same_outputs(model, subnet, inputs, train=False, tolerance=tolerance, varies=varies) for inputs in batches
         )
@@ -86,17 +89,23 @@ def equal_train_outputs(
     tolerance: float = OUTPUT_TOLERANCE,
 ) -> float:
     """Promise 2: equal outputs in train mode from the same random state, and equal buffers afterwards."""
-    model, subnet = copy.deepcopy(model), copy.deepcopy(subnet)
+    model = copy.deepcopy(model)
     outputs = run(copy.deepcopy(model), redraw(example_inputs, 8, 99), train=True)
     varies = [variation(output.detach()) for output in outputs]
     in_eval = variations(model, example_inputs)
     if len(in_eval) == len(varies):  # no auxiliary heads: an output that train mode makes constant still has a scale
         varies = [max(pair) for pair in zip(varies, in_eval, strict=True)]
-    with torch.no_grad():
+    with torch.no_grad(), restored(subnet):
         worst = max(
             same_outputs(model, subnet, inputs, train=True, tolerance=tolerance, varies=varies)
             for inputs in (tuple(example_inputs), redraw(example_inputs, 5, 3))
         )
+        same_buffers(model, subnet, kept, tolerance)
+    return worst
+
+
+def same_buffers(model: nn.Module, subnet: nn.Module, kept: Kept, tolerance: float) -> None:
+    """Compare what both remember of training."""
     original = dict(model.named_buffers())
     for name, buffer in subnet.named_buffers():
         if name not in original:
@@ -104,8 +113,7 @@ def equal_train_outputs(
         wide = torch.complex128 if buffer.is_complex() else torch.float64
         difference = largest(survivors(original[name], name, kept).to(wide) - buffer.to(wide))
         limit = tolerance * (1 + largest(buffer.to(wide)))
-        assert difference <= limit, f"buffer {name} differs by {difference:.3g} after two training batches"
-    return worst
+        assert difference <= limit, f"buffer {name} differs by {difference:.3g} after training batches"
 
 
 def survival_mask(tensor: Tensor, name: str, kept: Kept) -> Tensor:
@@ -127,14 +135,14 @@ def objective(outputs: Sequence[Tensor]) -> Tensor:
 
 def gradients(module: nn.Module, inputs: Inputs, *, train: bool) -> dict[str, Tensor]:
     """Return the gradient of each trainable parameter, zero where it has none, by all its names."""
-    module = copy.deepcopy(module)
-    module.zero_grad(set_to_none=True)
-    objective(run(module, inputs, train=train)).backward()
-    return {
-        name: torch.zeros_like(p) if p.grad is None else p.grad
-        for name, p in parameters(module).items()
-        if p.requires_grad
-    }
+    module = module if isinstance(module, fx.GraphModule) else copy.deepcopy(module)
+    with restored(module):
+        objective(run(module, inputs, train=train)).backward()
+        return {
+            name: torch.zeros_like(p) if p.grad is None else p.grad
+            for name, p in parameters(module).items()
+            if p.requires_grad
+        }
 
 
 def equal_gradients(
@@ -186,19 +194,20 @@ def equal_training(
     tolerance: float = TRAINING_TOLERANCE,
 ) -> None:
     """Promise 3: three steps of training give those of the original with its dropped zeros frozen."""
-    model, subnet = copy.deepcopy(model), copy.deepcopy(subnet)
+    model = copy.deepcopy(model)
     lost, values = dropped(model, parameters(subnet), kept), parameters(model)
     zeros = {name: lost[name] & (values[name] == 0) for name in lost}
-    for module in (model, subnet):
-        optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-2)
-        for step in range(3):
-            optimizer.zero_grad()
-            objective(run(module, redraw(example_inputs, 4, 20 + step), train=True, seed=step)).backward()
-            for name, parameter in module.named_parameters() if module is model else ():
-                if parameter.grad is not None:
-                    parameter.grad[zeros[name]] = 0.0
-            optimizer.step()
-    same_parameters(model, subnet, kept, tolerance)
+    with restored(subnet):
+        for module in (model, subnet):
+            optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-2)
+            for step in range(3):
+                optimizer.zero_grad()
+                objective(run(module, redraw(example_inputs, 4, 20 + step), train=True, seed=step)).backward()
+                for name, parameter in module.named_parameters() if module is model else ():
+                    if parameter.grad is not None:
+                        parameter.grad[zeros[name]] = 0.0
+                optimizer.step()
+        same_parameters(model, subnet, kept, tolerance)
 
 
 def same_parameters(model: nn.Module, subnet: nn.Module, kept: Kept, tolerance: float) -> None:
@@ -239,6 +248,12 @@ def names_kept(model: nn.Module, subnet: nn.Module, kept: Kept) -> None:
         assert parameter.requires_grad == original[name].requires_grad, f"{name}: requires_grad changed"
     strangers = set(subnet.state_dict()) - set(state)
     assert not strangers, f"in the subnet's state dict only: {sorted(strangers)}"
+    own = parameters(subnet)
+    ties: dict[int, list[str]] = defaultdict(list)
+    for name in own:
+        ties[id(original[name])].append(name)
+    untied = [names for names in ties.values() if len({id(own[name]) for name in names}) > 1]
+    assert not untied, f"no longer one parameter: {untied}"
     unknown = set(kept) - set(state)
     assert not unknown, f"the report keeps indices of unknown names: {sorted(unknown)}"
 

@@ -66,10 +66,14 @@ class Images(Drawing):
             return self.put("upsample", self.conv(value, width, 3, stride=2), value, shape=shape)
         return self.conv(value, width, 1 if kind == "conv1" else 3)
 
+    conditioned = False  # whether a vector shifts channels: instance norm would undo that
+
     def norm(self, value: int, kinds: tuple[str, ...]) -> int:
         kind = self.choose(kinds)
         if kind == "none":
             return value
+        if kind == "instance_norm" and self.conditioned:
+            kind = "batch_norm"
         if kind == "group_norm":
             options = {"num_groups": self.choose((1, 2)), "num_channels": self.width(value)}
             return self.put(kind, value, **options, affine=not self.one_in(4))
@@ -96,7 +100,7 @@ class Images(Drawing):
         return self.put("avg_pool", value, **options, count_include_pad=not self.one_in(3))
 
     def norm_of_cat(self, value: int) -> int:
-        value = self.norm(value, ("batch_norm", "batch_norm", "batch_norm", "plain_batch_norm", "group_norm"))
+        value = self.norm(value, ("batch_norm",) * 5 + ("plain_batch_norm", "group_norm"))
         return self.activation(value, ("relu", "relu", "relu_in_place", "gelu", "prelu", "none", "tanh"))
 
     def broadcast(self, value: int, width: int, joint: str) -> int:
@@ -106,6 +110,7 @@ class Images(Drawing):
 
     def condition(self, value: int) -> None:
         """Scale or shift the newest value by a vector."""
+        self.conditioned = True
         width = self.width(self.pool[-1])
         small = self.put("pixel_view", self.linear(value, width), shape=(width, 1, 1))
         self.pool.append(self.put(self.choose(("add", "mul")), self.pool[-1], small))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from probes import Inputs, Kept, largest, parameters, redraw, run
+from probes import Inputs, Kept, largest, parameters, redraw, restored, run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -60,10 +60,9 @@ def _is_counted(model: nn.Module, name: str) -> bool:
 
 def nothing_dead(subnet: nn.Module, example_inputs: Inputs) -> None:
     """Every trainable parameter of the subnet takes part in an output, by its gradient or at least by its value."""
-    subnet = copy.deepcopy(subnet)
-    subnet.zero_grad(set_to_none=True)
-    torch.stack([output.sum() for output in run(subnet, example_inputs, train=True)]).sum().backward()
-    dead = [name for name, p in subnet.named_parameters() if p.requires_grad and p.grad is None]
+    with restored(subnet):
+        torch.stack([output.sum() for output in run(subnet, example_inputs, train=True)]).sum().backward()
+        dead = [name for name, p in subnet.named_parameters() if p.requires_grad and p.grad is None]
     dead = [name for name in dead if not _matters(subnet, name, example_inputs)]
     assert not dead, f"parameters that no output depends on: {dead}"
 
@@ -114,11 +113,11 @@ def set_zero(model: nn.Module, groups: Sequence[Any]) -> None:
 def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set[tuple[int, int]]:
     """Return (output, input) where redrawing that input alone changes that output."""
     base, other = redraw(example_inputs, 8, 50), redraw(example_inputs, 8, 51)
+    model = copy.deepcopy(model)
     with torch.no_grad():
-        expected = run(copy.deepcopy(model), base, train=train)
+        expected = run(model, base, train=train)
         changed = [
-            run(copy.deepcopy(model), (*base[:place], other[place], *base[place + 1 :]), train=train)
-            for place in range(len(base))
+            run(model, (*base[:place], other[place], *base[place + 1 :]), train=train) for place in range(len(base))
         ]
     return {
         (number, place)
@@ -137,9 +136,9 @@ def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs) -> 
     Required are the floating-point inputs, or where there is none the first.
     """
     required = [place for place, value in enumerate(example_inputs) if value.is_floating_point()] or [0]
-    in_eval = range(len(run(copy.deepcopy(model), example_inputs, train=False)))
-    for train in (False, True):
+    in_eval, in_train = (len(run(copy.deepcopy(model), example_inputs, train=train)) for train in (False, True))
+    for train in (False, True) if in_train > in_eval else (False,):
         lost = dependences(before, example_inputs, train=train) - dependences(model, example_inputs, train=train)
-        lost = {(output, place) for output, place in lost if place in required and not (train and output in in_eval)}
+        lost = {(output, place) for output, place in lost if place in required and not (train and output < in_eval)}
         mode = "train" if train else "eval"
         assert not lost, f"(output, input) that no longer depend on each other in {mode} mode: {sorted(lost)}"

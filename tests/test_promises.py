@@ -262,6 +262,6 @@ def test_zero_claims_are_checked_against_values() -> None:
     right: dict[str, Any] = {"zero": True, "cat": [[[False]], [[False]], [[True]], [[True]]], "stem": False}
     wrong: dict[str, Any] = {"cat": [[[False]], [[True]], [[True]], [[True]]]}
     for train in (False, True):
-        assert check_zero_claims(graph, right, inputs, train) == 2 * 4 * 2 * 36
+        assert check_zero_claims(graph, [right], inputs, train) == 2 * 4 * 2 * 36
         with pytest.raises(AssertionError, match="of cat are not zero"):
-            check_zero_claims(graph, wrong, inputs, train)
+            check_zero_claims(graph, [wrong], inputs, train)

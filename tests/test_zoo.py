@@ -162,7 +162,7 @@ def check_claims(model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     masks = Propagation(view, values_of(view)).masks
     claims = {node.name: mask for node, mask in masks.items() if isinstance(mask, np.ndarray)}
     for mode in MODES:
-        assert check_zero_claims(trace.module(mode), claims, inputs, mode == "train") > 0
+        assert check_zero_claims(trace.module(mode), [claims], inputs, mode == "train") > 0
 
 
 @pytest.mark.slow

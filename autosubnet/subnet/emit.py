@@ -73,6 +73,15 @@ def _persist_as_before(subnet: fx.GraphModule, model: nn.Module) -> None:
             subnet.get_submodule(path)._non_persistent_buffers_set.add(leaf)
 
 
+def _memory_format(tensor: torch.Tensor) -> torch.memory_format:
+    """Return how a tensor lies in memory: it decides how results lie, and with that which entry gets which draw."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    last = formats.get(tensor.ndim, torch.preserve_format)
+    if tensor.is_contiguous() or last is torch.preserve_format or not tensor.is_contiguous(memory_format=last):
+        return torch.preserve_format
+    return last
+
+
 def _order(info: TensorInfo) -> list[int]:
     """Return the dimensions of a dense tensor as they lie in memory, the outermost first: so its zeros must lie."""
     dims = list(range(len(info.shape)))
@@ -226,7 +235,7 @@ class _Emitter:
             value = tensor.detach()
             for dim, indices in self.plan.kept(name).items():
                 value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
-            value = value.clone()
+            value = value.clone(memory_format=_memory_format(tensor))
             if isinstance(tensor, nn.Parameter):
                 value = nn.Parameter(value, requires_grad=tensor.requires_grad)
             self.tensors[id(tensor)] = value

@@ -34,7 +34,7 @@ class Pair:
 
 
 def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
-    """Yield copies in float64, if they run, and then in their own dtypes, unless the first compute in float64 only.
+    """Yield copies in float64, if they run, and then in their own dtypes, unless the first computed in float64 only.
 
     A graph that casts may cast float64 down, to a dtype that was another when it was captured: then only the dtypes
     of the example inputs tell whether the two are equal.
@@ -45,15 +45,28 @@ def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
         Inputs(trace.args, trace.kwargs).map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor),
         torch.float64,
     )
-    try:
-        dtypes = _dtypes(wide.model, wide.inputs) | _dtypes(wide.network, wide.inputs)
-    except Exception:  # noqa: BLE001  # torch refuses to mix dtypes, or the user's forward refuses this one
-        dtypes = set()
-    if dtypes:
+    if _runs(wide):
         yield wide
-    if dtypes != {torch.float64}:
-        own = Pair(_copy(trace.model), copy.deepcopy(subnet), Inputs(trace.args, trace.kwargs), torch.float32)
-        yield replace(own, dtype=max(_dtypes(own.model, own.inputs), key=_coarseness, default=torch.float32))
+        if _is_pure(wide):
+            return
+    own = Pair(_copy(trace.model), copy.deepcopy(subnet), Inputs(trace.args, trace.kwargs), torch.float32)
+    yield replace(own, dtype=max(_dtypes(own.model, own.inputs), key=_coarseness, default=torch.float32))
+
+
+def _runs(pair: Pair) -> bool:
+    try:
+        run(pair.model, pair.inputs, training=False)
+    except Exception:  # noqa: BLE001  # torch refuses to mix dtypes, or the user's forward refuses this one
+        return False
+    return True
+
+
+def _is_pure(pair: Pair) -> bool:
+    """Whether both networks run in one dtype only."""
+    try:
+        return _dtypes(pair.model, pair.inputs) | _dtypes(pair.network, pair.inputs) == {pair.dtype}
+    except Exception:  # noqa: BLE001  # the network holds a dtype that its model has not
+        return False
 
 
 def _coarseness(dtype: torch.dtype) -> float:

@@ -95,6 +95,16 @@ def channels_last():
     return {"conv": nn.Conv2d(6, 6, 3, padding=1).to(memory_format=torch.channels_last)}
 
 
+def channels_last_and_dropout():
+    """A narrowed weight that lies otherwise gives a result that lies otherwise, and its entries get other draws."""
+    mix = nn.Conv2d(12, 6, 3, padding=1).to(memory_format=torch.channels_last)
+    return {"left": nn.Conv2d(6, 6, 1), "right": nn.Conv2d(6, 6, 1), "mix": mix, "drop": nn.Dropout(0.5)}
+
+
+def mixed(m, x):
+    return m.drop(m.mix(torch.cat([m.left(x), m.right(x)], 1)))
+
+
 def buffers():
     return {
         "table": nn.Buffer(torch.tensor([5, 4, 3, 2, 1, 0])),
@@ -198,6 +208,7 @@ SPECIMENS = [
     rows("a shared weight of zeros", lambda m, x: x + m.first(x) + m.second(x), "first second", parts=tied),
     rows("a module called twice", lambda m, x: x + m.b(m.a(m.b(x))), "b", "a b"),
     rows("a weight in another order", lambda m, x: m.a(x) + m.strided(x), "a", parts=strided),
+    images("channels last ahead of dropout", mixed, "right", parts=channels_last_and_dropout),
     images("channels last", lambda m, x: m.a(x) + m.conv(x), "a", parts=channels_last),
     rows("complex and integer buffers", rotated, "b", parts=buffers),
     rows(

@@ -50,7 +50,7 @@ def test_claims_hold_on_random_inputs(name: str, train: bool) -> None:
     propagation = Propagation(view, values_of(view))
     claims = {node.name: mask for node, mask in propagation.masks.items() if isinstance(mask, np.ndarray)}
     module = view.trace.module("train" if train else "eval")
-    assert check_zero_claims(module, claims, inputs, train) > 0
+    assert check_zero_claims(module, [claims], inputs, train) > 0
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
