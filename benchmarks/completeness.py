@@ -53,7 +53,6 @@ COUNTS = ("entries", "entries_proven", "vertices", "vertices_proven")
 WRITTEN, ONE_MODE, BUFFER = "(memory that is written later)", "(runs in one mode only)", "(buffer)"
 NO_RULE, ACCIDENT = "it has no rule", "not known; perhaps an accident that no run found"
 POSITIONS = "channels are told apart, positions are not: at a border all taps that are not zero may miss the image"
-OWN_STATISTICS = "without running statistics a zero channel comes out as the bias; the rule asks for a zero weight"
 PADDING = "positions that are padded with zero, or lie next to other padding, are not told apart"
 WHOLE = "entries are moved about, but the rule asks for a tensor that is wholly zero"
 SIGNS = "signs are not known: the lesser of a zero and a ReLU is zero"
@@ -64,15 +63,12 @@ REASONS = {
     **dict.fromkeys(("Conv1d", "Conv2d", "conv1d", "conv2d", "conv3d"), POSITIONS),
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), POSITIONS),
     **dict.fromkeys(("interpolate", "MaxPool2d", "AvgPool2d"), POSITIONS),
-    **dict.fromkeys(("InstanceNorm2d", "BatchNorm2d", "BatchNorm1d"), OWN_STATISTICS),
     **dict.fromkeys(("minimum", "maximum", "min", "amin", "amax", "gt", "lt"), SIGNS),
-    "RMSNorm": "it scales entry by entry; the rule, LayerNorm's, asks for a row of zeros",
-    "einsum": "the rule asks for a factor that is wholly zero",
+    "einsum": "where each term has a zero factor, the rule takes what is read of each factor together",
     "matmul": "where each term has a zero factor, the rule takes both factors' rows together",
     "pad": PADDING,
     "ConstantPad2d": PADDING,
     "MultiheadAttention": "the rule looks at the output projection alone, not at zero values",
-    "clamp": "the rule does not read the bounds",
     "softmax": "where -inf comes in, zero comes out; of other numbers than zero nothing is known",
     "masked_fill": "where the mask is known not to hold, the input stays; the rule does not look at the mask",
     "where": "the choice is known where what it compares is zero; the rule does not look at it",

@@ -144,6 +144,8 @@ class _Emitter:
         if isinstance(replacement, Alias):
             return self.env[self.erasure.resolve(replacement.operand)]
         if replacement is None:
+            if (number := self._folded(node)) is not None:
+                return number
             new = self.graph.node_copy(node, self._mapped)
         else:
             args, kwargs = map_arg((replacement.args, replacement.kwargs), self._mapped)
@@ -160,6 +162,14 @@ class _Emitter:
             return None
         gone = self.plan.gone(node)
         return self.view.rules[node].drops(self.view.calls[node], gone) if gone else None
+
+    def _folded(self, node: fx.Node) -> float | None:
+        """Return the result of arithmetic on sizes that are plain numbers by now."""
+        if node.op != "call_function" or getattr(node.target, "__module__", None) not in ("_operator", "math"):
+            return None
+        args = map_arg(node.args, self._mapped)
+        plain = bool(args) and all(isinstance(each, (int, float)) for each in args) and not node.kwargs
+        return node.target(*args) if plain else None  # type: ignore[operator]  # a function
 
     def _mapped(self, node: fx.Node) -> Any:
         return self.env[self.erasure.resolve(node)]

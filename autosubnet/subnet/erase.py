@@ -180,6 +180,10 @@ class _Effects:
     def __init__(self, erasure: Erasure) -> None:
         self.erasure = erasure
         self.effects = [node for node in erasure.view.nodes if node.meta.get("effect")]
+        self.writes: dict[fx.Node, list[fx.Node]] = defaultdict(list)  # to memory that is no buffer, by where it begins
+        for node in self.effects:
+            if node.meta["root"].op != "get_attr":
+                self.writes[node.meta["root"]].append(node)
         company = self._company() if self.effects else {}
         live = {owner for owner, nodes in company.items() if any(erasure.resolve(n) in erasure.live for n in nodes)}
         self.gone = company.keys() - live
@@ -196,29 +200,28 @@ class _Effects:
     def _company(self) -> dict[str, list[fx.Node]]:
         """Return by module the values of the original that the outputs need and that are its own or are recorded."""
         graph = self.erasure.view.trace.graph
-        needed = _ahead_of([output_of(graph, mode) for mode in MODES], up_to=set())
+        needed = self._ahead_of([output_of(graph, mode) for mode in MODES], up_to=set())
         working = {node for node in needed if node.op != "placeholder" and not node.meta.get("effect")}
         company: dict[str, list[fx.Node]] = defaultdict(list)
         for node in working:
             company[node.meta["module"]].append(node)
         for node in self.effects:
             if node.meta["root"].op == "get_attr":
-                company[_owner(node.meta["root"])] += working & _ahead_of(node.args, up_to=working)
+                company[_owner(node.meta["root"])] += working & self._ahead_of(node.args, up_to=working)
         return {owner: nodes for owner, nodes in company.items() if nodes}
+
+    def _ahead_of(self, values: Any, up_to: set[fx.Node]) -> set[fx.Node]:
+        """Return the nodes in ``values`` and all from which they are computed, or their memory, up to some."""
+        found: set[fx.Node] = set()
+        pending: list[fx.Node] = []
+        map_arg(values, pending.append)
+        while pending:
+            node = pending.pop()
+            if node not in found:
+                found.add(node)
+                pending += [] if node in up_to else [*node.all_input_nodes, *self.writes[node.meta["root"]]]
+        return found
 
 
 def _owner(buffer: fx.Node) -> str:
     return str(buffer.target).rpartition(".")[0]
-
-
-def _ahead_of(values: Any, up_to: set[fx.Node]) -> set[fx.Node]:
-    """Return the nodes in ``values`` and all from which they are computed, as far as ``up_to``."""
-    found: set[fx.Node] = set()
-    pending: list[fx.Node] = []
-    map_arg(values, pending.append)
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            pending += [] if node in up_to else node.all_input_nodes
-    return found
