@@ -39,6 +39,7 @@ class Concat(Joining):
     """Blocks side by side along an existing dimension; zero blocks can be cut out."""
 
     def __init__(self) -> None:
+        # Found once a call: a wide concat is asked for each of its blocks.
         self._places: WeakKeyDictionary[Call, dict[fx.Node, list[slice]]] = WeakKeyDictionary()
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:

@@ -113,7 +113,10 @@ class Rule:
         return ()
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Return the sizes of the output (which, of several) from those of the operands; ``None`` if unknown."""
+        """Return the sizes of the output (which, of several) from those of the operands, at whatever size these have.
+
+        ``None``, or ``None`` among them: not known.
+        """
         return None
 
     def resized(self, call: Call, module: nn.Module, kept: Callable[[Value, int], int | None]) -> None:
