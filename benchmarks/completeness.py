@@ -77,8 +77,6 @@ REASONS = {
     "new_zeros": "on purpose: the zeros that a construction leaves behind would be found again by the next",
     "pixel_shuffle": WHOLE,
     "triu": WHOLE,
-    "div": "a denominator that is a tensor might be zero",
-    "truediv": "a denominator that is a tensor might be zero",
     "sub": "the difference of a tensor with itself; which values are equal is not known",
 }
 

@@ -206,7 +206,8 @@ class Drawing(ABC):
             outputs.append(self.second_head(first))
         ties = self.ties()
         auxiliary = len(outputs) > 1 and self.one_in(3)
-        container = self.choose(("plain", "plain", "plain", "dict", "nested", "dataclass"))
+        containers = ("plain", "plain", "plain", "dict", "dataclass", "nested")  # all but the last in order
+        container = self.choose(containers[:-1] if auxiliary else containers)
         channels_last = self.channel_dim == 0 and self.one_in(6)
         plan = Plan(self.inputs, tuple(self.steps), tuple(outputs), ties, self.frozen())
         return replace(plan, auxiliary=auxiliary, container=container, channels_last=channels_last, seed=seed)

@@ -20,6 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, find, settings
 from hypothesis.errors import NoSuchExample
@@ -49,7 +50,7 @@ def batch(first: int) -> tuple[int, int, int, dict[int, str]]:
         plan, sparsity = draw_plan(random.Random(seed).choice), SPARSITIES[seed % len(SPARSITIES)]
         try:
             counts = check_model(plan, sparsity, seed % 10)
-        except Exception:  # noqa: BLE001  # whatever went wrong is the result
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001  # whatever went wrong is the result
             failures[seed] = f"{traceback.format_exc()}\n{smallest(plan, sparsity, seed % 10)}"
             continue
         seen.add(str(plan))
@@ -63,7 +64,7 @@ def smallest(plan: Plan, sparsity: float, seed: int) -> Plan:
     def fails(candidate: Plan) -> bool:
         try:
             check_model(candidate, sparsity, seed)
-        except Exception:  # noqa: BLE001
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001
             return True
         return False
 

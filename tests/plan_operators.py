@@ -332,10 +332,11 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "mul": operator.mul,
     "rsub": torch.rsub,
     "python_sum": lambda *tensors: sum(tensors),
-    "maximum": torch.maximum,
-    "minimum": lambda x, y: torch.minimum(x, y) + 0.1 * (x + y),  # alone, of 0 and a ReLU it would be 0
+    # A choice alone might never fall on what is left: the lesser of 0 and a ReLU is 0.
+    "maximum": lambda x, y: torch.maximum(x, y) + 0.1 * (x + y),
+    "minimum": lambda x, y: torch.minimum(x, y) + 0.1 * (x + y),
     "ratio": lambda x, y: x / (1 + y.abs()),
-    "where": lambda x, y: torch.where(x > y, x * 0.5, y),
+    "where": lambda x, y: torch.where(x > y, x * 0.5, y) + 0.1 * (x + y),
     "lerp": lambda x, y: torch.lerp(x, y, 0.25),
     "addcmul": lambda x, y, z: torch.addcmul(x, y, z, value=0.5),
     "masked": lambda x, y: x * (y > 0) + 0.1 * (x + y),  # with other ways for x and for the gradient of y
@@ -348,7 +349,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cat": lambda *tensors, dim: torch.cat(tensors, dim=dim),
     "stack_sum": lambda *tensors, dim: torch.stack(tensors, dim=dim).sum(dim),
     "stack_mean": lambda *tensors, dim: torch.stack(tensors, dim=dim).mean(dim=dim),
-    "stack_max": lambda *tensors, dim: torch.stack(tensors, dim=dim).amax(dim),
+    "stack_max": lambda *tensors, dim: torch.stack(tensors, dim=dim).amax(dim) + 0.1 * total(*tensors),
     "f_relu": F.relu,
     "relu_": F.relu_,
     "leaky_relu_": F.leaky_relu_,

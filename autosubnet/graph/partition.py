@@ -152,7 +152,7 @@ class _Prover:
         extension: dict[str, Mask] = {}
         for source in self.propagation.changed(undo):
             for node in source.users:
-                if node not in own and node in self.view.calls and source is self.view.calls[node].node.args[0]:
+                if node not in own and node in self.view.calls and source is self.view.calls[node].argument(0, "input"):
                     extension.update(self._affine_slices(node, source))
         return extension
 

@@ -154,14 +154,8 @@ class Quotient(Broadcast):
     """a / b."""
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
-        """Zero where the numerator is, if the denominator is a number or a size, so that 0 / 0 cannot occur."""
-        if self.poles(call):
-            return known(call, False)
+        """Zero where the numerator is: 0 / 0 is not finite, and nothing is claimed of inputs that lead there."""
         return mask_of(call, call.node.args[0], zeros) | known(call, False)
-
-    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
-        """Where both operands are, or the numerator is zero."""
-        return super().constants(call, constants, zeros) | mask_of(call, call.node.args[0], zeros)
 
     def poles(self, call: Call) -> tuple[fx.Node, ...]:
         """The denominator."""
@@ -169,8 +163,8 @@ class Quotient(Broadcast):
         return (denominator,) if isinstance(denominator, fx.Node) and is_tensor(denominator) else ()
 
     def why_not_zero(self, call: Call) -> str:
-        """The numerator is not zero, or the denominator might be."""
-        return "its numerator is not zero, or its denominator might be"
+        """The numerator is not zero."""
+        return "its numerator is not zero"
 
 
 class Choice(Broadcast):

@@ -46,7 +46,7 @@ CASES = [
     Case(torch.mul, lambda m, a, b: torch.mul(input=a, other=b), note="keywords"),
     Case(operator.truediv, lambda m, a, b: a / 2),
     Case(operator.truediv, lambda m, a, b: a / a.size(-1), note="by a size"),
-    Case(operator.truediv, lambda m, a, b: a / (b.square() + 1), keeps=False, note="by a tensor"),
+    Case(operator.truediv, lambda m, a, b: a / (b.square() + 1), note="by a tensor"),
     Case(operator.truediv, lambda m, a, b: 3.0 / (a.square() + 1), keeps=False, note="of a number"),
     Case(torch.div, lambda m, a, b: torch.div(a, 3, rounding_mode="floor")),
     unary("div", 2.5),
