@@ -339,7 +339,7 @@ def count_flops(module: nn.Module, inputs: Inputs) -> int:
     """Return the floating-point operations of a module in eval mode, for one example of ``inputs``."""
     counter = FlopCounterMode(display=False)
     fed = copy.copy(inputs).map(lambda tensor: tensor.clone())
-    with preserved(module, training=False), counter:
+    with preserved(module, training=False), torch.no_grad(), counter:
         module(*fed.args, **fed.kwargs)
     return int(counter.get_total_flops()) // (inputs.batch() or 1)
 

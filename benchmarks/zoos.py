@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ Made = tuple[nn.Module, dict[str, Any]]  # a model and keyword arguments for it
 LENGTH, BATCH, WORDS = 7, 2, 50
 
 
-def transformers_names() -> list[str]:
-    return [f"transformers:{name}" for name in TRANSFORMERS]
+def named(chosen: list[str]) -> list[str]:
+    """Return the names of models: all, or those chosen, where a source stands for all of it."""
+    every = {source: [f"{source}:{model}" for model in models()] for source, (models, _) in SOURCES.items()}
+    return [name for each in chosen or every for name in every.get(each, [each])]
 
 
 def make(name: str) -> Made:
@@ -23,12 +26,18 @@ def make(name: str) -> Made:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        return SOURCES[source](model)
+        return SOURCES[source][1](model)
 
 
-# ------------------------------------------------------------------ Hugging Face transformers, from small random configs
+# ------------------------------------------------------------------ transformers, from small random configurations
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": WORDS}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": WORDS,
+}
 DECODER = {**SMALL, "num_key_value_heads": 2, "use_cache": False, "max_position_embeddings": 32}
 
 
@@ -66,10 +75,24 @@ def _clip() -> dict[str, Tensor]:
 
 _T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": WORDS, "use_cache": False}
 _BART = {
-    "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "vocab_size": WORDS, "max_position_embeddings": 32, "use_cache": False,
-}  # fmt: skip
-_VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "image_size": 32}
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "vocab_size": WORDS,
+    "max_position_embeddings": 32,
+    "use_cache": False,
+}
+_VISION = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "image_size": 32,
+}
 _STAGES = {"embed_dim": 16, "depths": [1, 2], "num_heads": [2, 4], "window_size": 4, "image_size": 32, "patch_size": 2}
 _SPEECH = {"conv_dim": (16, 16), "conv_kernel": (10, 3), "conv_stride": (5, 2), "num_feat_extract_layers": 2}
 TRANSFORMERS: dict[str, Callable[[], Made]] = {
@@ -92,7 +115,9 @@ TRANSFORMERS: dict[str, Callable[[], Made]] = {
     "bart": _of("BartModel", "BartConfig", _BART, _with_decoder),
     "vit": _of("ViTModel", "ViTConfig", {**_VISION, "patch_size": 8}, pixels),
     "swin": _of("SwinModel", "SwinConfig", _STAGES, pixels),
-    "convnext": _of("ConvNextModel", "ConvNextConfig", {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2}, pixels),
+    "convnext": _of(
+        "ConvNextModel", "ConvNextConfig", {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2}, pixels
+    ),
     "clip": _of(
         "CLIPModel",
         "CLIPConfig",
@@ -106,14 +131,31 @@ TRANSFORMERS: dict[str, Callable[[], Made]] = {
     "whisper": _of(
         "WhisperModel",
         "WhisperConfig",
-        {**_BART, "num_mel_bins": 8, "max_source_positions": 10, "max_target_positions": 32, "pad_token_id": 0,
-         "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
-        lambda: {"input_features": torch.randn(BATCH, 8, 20), "decoder_input_ids": torch.randint(3, WORDS, (BATCH, LENGTH))},
+        {
+            **_BART,
+            "num_mel_bins": 8,
+            "max_source_positions": 10,
+            "max_target_positions": 32,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+        },
+        lambda: {
+            "input_features": torch.randn(BATCH, 8, 20),
+            "decoder_input_ids": torch.randint(3, WORDS, (BATCH, LENGTH)),
+        },
     ),
     "wav2vec2": _of(
         "Wav2Vec2Model",
         "Wav2Vec2Config",
-        {**SMALL, **_SPEECH, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4, "apply_spec_augment": False},
+        {
+            **SMALL,
+            **_SPEECH,
+            "num_conv_pos_embeddings": 8,
+            "num_conv_pos_embedding_groups": 4,
+            "apply_spec_augment": False,
+        },
         lambda: {"input_values": torch.randn(BATCH, 400)},
     ),
     "segformer": _of(
@@ -125,12 +167,31 @@ TRANSFORMERS: dict[str, Callable[[], Made]] = {
     "detr": _of(
         "DetrModel",
         "DetrConfig",
-        {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "num_queries": 5,
-         "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "use_timm_backbone": False,
-         "use_pretrained_backbone": False, "backbone": None,
-         "backbone_config": {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1],
-                             "layer_type": "basic", "out_features": ["stage2"]}},
-        lambda: {"pixel_values": torch.randn(BATCH, 3, 64, 64), "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.long)},
+        {
+            "d_model": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "num_queries": 5,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+            "use_timm_backbone": False,
+            "use_pretrained_backbone": False,
+            "backbone": None,
+            "backbone_config": {
+                "model_type": "resnet",
+                "embedding_size": 8,
+                "hidden_sizes": [8, 16],
+                "depths": [1, 1],
+                "layer_type": "basic",
+                "out_features": ["stage2"],
+            },
+        },
+        lambda: {
+            "pixel_values": torch.randn(BATCH, 3, 64, 64),
+            "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.long),
+        },
     ),
     "mobilevit": _of(
         "MobileViTModel",
@@ -141,21 +202,105 @@ TRANSFORMERS: dict[str, Callable[[], Made]] = {
     "sam": _of(
         "SamModel",
         "SamConfig",
-        {"vision_config": {**_VISION, "patch_size": 4, "output_channels": 16, "num_pos_feats": 8, "mlp_dim": 48,
-                           "window_size": 4, "global_attn_indexes": [1]},
-         "prompt_encoder_config": {"hidden_size": 16, "image_size": 32, "patch_size": 4, "mask_input_channels": 4},
-         "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}},
+        {
+            "vision_config": {
+                **_VISION,
+                "patch_size": 4,
+                "output_channels": 16,
+                "num_pos_feats": 8,
+                "mlp_dim": 48,
+                "window_size": 4,
+                "global_attn_indexes": [1],
+            },
+            "prompt_encoder_config": {"hidden_size": 16, "image_size": 32, "patch_size": 4, "mask_input_channels": 4},
+            "mask_decoder_config": {
+                "hidden_size": 16,
+                "mlp_dim": 32,
+                "num_attention_heads": 2,
+                "iou_head_hidden_dim": 16,
+            },
+        },
         lambda: {"pixel_values": torch.randn(BATCH, 3, 32, 32), "input_points": torch.rand(BATCH, 1, 2, 2) * 31},
     ),
-}  # fmt: skip
+}
 
 
 def _transformers(name: str) -> Made:
     return TRANSFORMERS[name]()
 
 
-SOURCES: dict[str, Callable[[str], Made]] = {"transformers": _transformers}
+# ------------------------------------------------------------------ torchvision and timm, with random weights
+
+VIDEO, FLOW = (2, 3, 4, 64, 64), (2, 3, 128, 128)
 
 
-def every() -> Iterator[str]:
-    yield from transformers_names()
+def torchvision_models() -> list[str]:
+    """Return classifiers, segmentation, video and optical flow; detectors are not modules of tensors to tensors."""
+    from torchvision import models
+
+    return [name for name in models.list_models() if not name.startswith("quantized_") and "_rcnn" not in name]
+
+
+def _torchvision(name: str) -> Made:
+    from torchvision import models
+
+    options = {"weights_backbone": None} if name.split("_")[0] in SEGMENTATION else {}
+    model = models.get_model(name, weights=None, **options)
+    forward = next(iter(_arguments(model)))
+    if name.startswith("raft"):
+        return model, {"image1": torch.randn(FLOW), "image2": torch.randn(FLOW), "num_flow_updates": 2}
+    if name in models.list_models(models.video):
+        side = 224 if name.startswith(("mvit", "swin3d")) else 64
+        frames = 16 if name.startswith("mvit") else 4
+        return model, {forward: torch.randn(1, 3, frames, side, side)}
+    return model, {forward: torch.randn(2, 3, *(2 * (_side(model, name),)))}
+
+
+SEGMENTATION = ("deeplabv3", "fcn", "lraspp")
+
+
+def _side(model: nn.Module, name: str) -> int:
+    if name == "inception_v3":
+        return 299
+    fixed = getattr(model, "image_size", None)
+    return fixed if isinstance(fixed, int) else 224
+
+
+def _arguments(model: nn.Module) -> list[str]:
+    return list(inspect.signature(model.forward).parameters)
+
+
+def timm_models() -> list[str]:
+    """Return one variant of each module of timm: the one of the fewest parameters."""
+    import timm
+
+    found = []
+    for module in timm.list_modules():
+        variants = timm.list_models(module=module)
+        if variants:
+            with torch.device("meta"):
+                found.append(min(variants, key=_numel))
+    return list(dict.fromkeys(found))
+
+
+def _numel(name: str) -> float:
+    import timm
+
+    try:
+        return sum(parameter.numel() for parameter in timm.create_model(name).parameters())
+    except Exception:  # noqa: BLE001  # some compute on their weights while they are made
+        return float("inf")
+
+
+def _timm(name: str) -> Made:
+    import timm
+
+    model = timm.create_model(name)
+    return model, {next(iter(_arguments(model))): torch.randn(2, *model.default_cfg["input_size"])}
+
+
+SOURCES: dict[str, tuple[Callable[[], list[str]], Callable[[str], Made]]] = {
+    "transformers": (lambda: list(TRANSFORMERS), _transformers),
+    "torchvision": (torchvision_models, _torchvision),
+    "timm": (timm_models, _timm),
+}
