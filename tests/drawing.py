@@ -177,6 +177,8 @@ class Drawing(ABC):
                 self.pool.append(first)  # a later block reads the changed tensor by its old name
             return self.put(joint, first, *others)
         operands = [*others, first] if self.one_in(3) else [first, *others]
+        if joint == "set_first_channels":
+            return self.put(joint, *operands, dim=self.channel_dim + 1)
         if joint.startswith("stack"):
             return self.put(joint, *operands, dim=self.choose((0, 1)))
         return self.put(joint, *operands)

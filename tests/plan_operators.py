@@ -306,10 +306,10 @@ def relu_on_view(x: Tensor) -> Tensor:
     return x
 
 
-def set_first_channels(x: Tensor, y: Tensor) -> Tensor:
+def set_first_channels(x: Tensor, y: Tensor, dim: int) -> Tensor:
     """Write the first half of the channels of ``y`` over those of a copy of ``x``."""
-    x, half = x.clone(), x.shape[1] // 2
-    x[:, :half] = y[:, :half]
+    x, half = x.clone(), (*(slice(None),) * dim, slice(x.shape[dim] // 2))
+    x[half] = y[half]
     return x
 
 

@@ -39,10 +39,14 @@ def edges(node: fx.Node, module: nn.Module | None) -> tuple[fx.Node, ...]:
 
 def must_stay(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a node has an effect though nobody reads it: memory, running statistics, random numbers."""
+    return writes(node, module) or bool(node.meta.get("draws")) or draws(node, module)
+
+
+def writes(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a node writes memory, or may update buffers."""
     if node.meta.get("effect"):
         return True
     if node.op not in ("call_module", "call_function", "call_method"):
         return False
     stateful = rule_of(node, module).is_stateful(call_of(node, module))
-    drawing = node.meta.get("draws") or draws(node, module)
-    return stateful or drawing or (module is not None and bool(list(module.buffers())))
+    return stateful or (module is not None and bool(list(module.buffers())))

@@ -16,7 +16,7 @@ from autosubnet.capture.trace import MODES, Mode, TensorInfo, output_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
-from autosubnet.ops.effects import must_stay
+from autosubnet.ops.effects import must_stay, writes
 from autosubnet.ops.masks import Mask
 from autosubnet.ops.modes import operand_of
 from autosubnet.ops.rule import Alias, Replace
@@ -124,7 +124,7 @@ class _Emitter:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         result = output_of(self.view.trace.graph, mode)
         graph.output(map_arg(result, lambda node: copies[self.env[self.erasure.resolve(node)]]))
-        stays = {copies[new] for new, old in self.origin.items() if new in copies and self._must_stay(old)}
+        stays = {copies[new] for new, old in self.origin.items() if new in copies and self._must_stay(old, mode)}
         for node in reversed(graph.nodes):
             if not node.users and node.op not in ("placeholder", "output") and node not in stays:
                 graph.erase_node(node)
@@ -136,8 +136,9 @@ class _Emitter:
         targets = {str(node.target) for graph in graphs for node in graph.nodes}
         return {target: value for target, value in self.attributes.items() if target in targets}
 
-    def _must_stay(self, node: fx.Node) -> bool:
-        return must_stay(node, self.view.calls[node].module if node in self.view.calls else None)
+    def _must_stay(self, node: fx.Node, mode: Mode) -> bool:
+        module = self.view.calls[node].module if node in self.view.calls else None
+        return must_stay(node, module) if mode == "train" else node.meta["drew_in_eval"] or writes(node, module)
 
     def _node(self, node: fx.Node) -> Any:
         replacement = self._replacement(node)

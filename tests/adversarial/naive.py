@@ -302,7 +302,7 @@ MUTANTS = [
     Mutant("nobody else reads what is written", ((tracer.Tracer, "_owns", always),)),
     Mutant(
         "what nobody reads has no effect",
-        ((record, "must_stay", never), (emit, "must_stay", never)),
+        ((record, "must_stay", never), (emit, "must_stay", never), (emit, "writes", never)),
     ),
     Mutant("hooks do nothing", ((tracer, "is_leaf", without_hooks),)),
     Mutant("a module is its base class", ((registry, "_qualified", of_the_base),)),
@@ -319,6 +319,7 @@ MUTANTS = [
             (record, "_drop_unread", no),
             (erase._Liveness, "run", everything_lives),
             (emit, "must_stay", always),
+            (emit, "writes", always),
         ),
     ),
     Mutant("graphs are shallow", ((erase._Liveness, "_follow", by_recursion),)),
