@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import fx
 
-from autosubnet.capture.trace import TensorInfo
+from autosubnet.capture.trace import MODES, TensorInfo
 from autosubnet.ops.call import Call, Value
 from autosubnet.ops.rule import Rule
-from autosubnet.ops.sizes import ARITHMETIC, Expression, Number, Size, apply, is_size
+from autosubnet.ops.sizes import ARITHMETIC, Expression, Number, Size, apply, is_size, sizes_of
 
 
 class InputSizes:
@@ -49,6 +49,14 @@ class InputSizes:
             node.meta["sizes"] = [Size(node, dim) if each is None else each for dim, each in enumerate(sizes)]
         else:
             node.meta["sizes"] = None
+
+    def settle(self) -> None:
+        """Fix the sizes that an operator demands: at any other the model fails, if both modes run it."""
+        everywhere = [node for node in self.calls if len(node.meta["modes"]) == len(MODES)]
+        demands = [each for node in everywhere for each in self.rules[node].demands(self.calls[node])]
+        fixed = {sizes_of(operand)[dim]: size for operand, dim, size in demands}
+        for node in {*self.calls, *(node for call in self.calls.values() for node in call.node.all_input_nodes)}:
+            node.meta["sizes"] = _settled(node.meta["sizes"], fixed)
 
     def of(self, value: Value) -> list[Expression]:
         """Return the sizes of a tensor."""
@@ -89,6 +97,12 @@ class InputSizes:
             return list(sizes)
         self.batch = self.batch or sizes[0]
         return [self.batch, *sizes[1:]]
+
+
+def _settled(sizes: Any, fixed: Mapping[Expression, int]) -> Any:
+    if isinstance(sizes, tuple):
+        return tuple(_settled(each, fixed) for each in sizes)
+    return sizes and [fixed.get(each, each) for each in sizes]
 
 
 def _is_input(node: fx.Node) -> bool:

@@ -41,6 +41,7 @@ class GraphView:
         self.sizes = InputSizes(self.calls, self.rules, batched=batch is not None)
         for node in self.nodes:
             self.sizes.note(node)
+        self.sizes.settle()
 
     def _tensors(self, target: str, module: nn.Module | None) -> dict[str, str]:
         if module is None:

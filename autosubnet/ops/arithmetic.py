@@ -90,14 +90,20 @@ def passes_as(call: Call, operand: Any) -> bool:
 
 
 class Sum(Broadcast):
-    """a + alpha b, or a - alpha b."""
+    """a + alpha b, or a - alpha b; of ``rsub`` the operands are given the other way round."""
 
-    def __init__(self, sign: int) -> None:
+    def __init__(self, sign: int, *, swapped: bool = False) -> None:
         self.sign = sign
+        self.swapped = swapped
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where both are."""
-        return mask_of(call, call.node.args[0], zeros) & mask_of(call, call.argument(1, "other"), zeros)
+        first, second = self._terms(call)
+        return mask_of(call, first, zeros) & mask_of(call, second, zeros)
+
+    def _terms(self, call: Call) -> tuple[Any, Any]:
+        terms = call.argument(0, "input"), call.argument(1, "other")
+        return terms[::-1] if self.swapped else terms
 
     def why_not_zero(self, call: Call) -> str:
         """Another term remains."""
@@ -105,9 +111,9 @@ class Sum(Broadcast):
 
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
         """The other term, if it alone has the shape, dtype and layout of the sum; with its sign."""
-        first, second = call.node.args[0], call.argument(1, "other")
+        first, second = self._terms(call)
         if second in zero and first not in zero and passes_as(call, first):
-            return Alias(first)  # type: ignore[arg-type]  # passes_as has seen that it is a node
+            return Alias(first)
         if first not in zero or second in zero or not passes_as(call, second):
             return None
         alpha = call.node.kwargs.get("alpha", 1)
@@ -117,25 +123,6 @@ class Sum(Broadcast):
         if factor == 1:
             return Alias(second)
         return Replace(operator.neg, (second,), {}) if factor == -1 else Replace(operator.mul, (second, factor), {})
-
-
-class ReverseDifference(Broadcast):
-    """b - alpha a (``rsub``)."""
-
-    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
-        """Zero where both are."""
-        return mask_of(call, call.node.args[0], zeros) & mask_of(call, call.argument(1, "other"), zeros)
-
-    def why_not_zero(self, call: Call) -> str:
-        """Another term remains."""
-        return "another term of the difference is not zero"
-
-    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
-        """The second operand, if it alone has the shape, dtype and layout of the difference."""
-        first, second = call.node.args[0], call.argument(1, "other")
-        if first in zero and second not in zero and passes_as(call, second):
-            return Alias(second)
-        return None
 
 
 class Product(Broadcast):
@@ -198,21 +185,22 @@ class AddProduct(Broadcast):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where x is, and a or b."""
-        x, a, b = (mask_of(call, each, zeros) for each in call.node.args[:3])
+        x, a, b = (mask_of(call, each, zeros) for each in self._operands(call))
         return x & (a | b)
 
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> Mask:
         """Where x is, and a and b are or one of them is zero."""
-        x, a, b = (mask_of(call, each, constants) for each in call.node.args[:3])
-        zero_a, zero_b = (mask_of(call, each, zeros) for each in call.node.args[1:3])
+        x, a, b = (mask_of(call, each, constants) for each in self._operands(call))
+        zero_a, zero_b = (mask_of(call, each, zeros) for each in self._operands(call)[1:])
         return x & ((a & b) | zero_a | zero_b)
 
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
         """X alone where the product is zero."""
-        x, a, b = call.node.args[:3]
-        if (a in zero or b in zero) and x not in zero and passes_as(call, x):
-            return Alias(x)  # type: ignore[arg-type]  # passes_as has seen that it is a node
-        return None
+        x, a, b = self._operands(call)
+        return Alias(x) if (a in zero or b in zero) and x not in zero and passes_as(call, x) else None
+
+    def _operands(self, call: Call) -> tuple[Any, Any, Any]:
+        return call.input, call.argument(1, "tensor1"), call.argument(2, "tensor2")
 
 
 class Compare(Broadcast):
@@ -235,7 +223,7 @@ class Compare(Broadcast):
 
 register_rule(Sum(1), functions=[operator.add, torch.add], methods=["add"])
 register_rule(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=["sub", "subtract"])
-register_rule(ReverseDifference(), functions=[torch.rsub])
+register_rule(Sum(-1, swapped=True), functions=[torch.rsub])
 register_rule(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
 register_rule(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
 register_rule(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])

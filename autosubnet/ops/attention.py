@@ -49,10 +49,12 @@ class MatMul(Rule):
         """(..., n, m) of two factors with the same leading dimensions."""
         if len(call.operands) != 2:
             return None
-        a, b = (sizes.of(factor) for factor in call.operands)
-        return (
-            [*a[:-1], b[-1]] if len(a) == len(b) >= 2 and call.shape[:-2] == shape_of(call.operands[0])[:-2] else None
-        )
+        a, b = map(sizes.of, call.operands)
+        if len(a) != len(b) or len(a) < 2 or call.shape[:-2] != shape_of(call.operands[0])[:-2]:
+            return None
+        if any(seen == 1 and one != other for seen, one, other in zip(call.shape[:-2], a, b, strict=False)):
+            return None  # seen as 1, of which the other may be wider
+        return [*a[:-1], b[-1]]
 
     def why_not_zero(self, call: Call) -> str:
         """No factor is zero."""
@@ -68,20 +70,32 @@ class AddMatMul(Rule):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where x is, and the row of a or the column of b."""
-        x, a, b = (zeros(each) for each in call.node.args[:3])  # type: ignore[arg-type]  # tensors
+        if not (operands := self._operands(call)):
+            return known(call, False)
+        x, a, b = map(zeros, operands)
         return with_ndim(x, len(call.shape)) & (collapse(a, [-1]) | collapse(b, [-2]))
 
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Where x is, and the row of a and the column of b are or one of them is zero."""
-        x, a, b = (constants(each) for each in call.node.args[:3])  # type: ignore[arg-type]  # tensors
-        rows, columns = (zeros(each) for each in call.node.args[1:3])  # type: ignore[arg-type]
+        if not (operands := self._operands(call)):
+            return super().constants(call, constants, zeros)
+        x, a, b = map(constants, operands)
+        rows, columns = map(zeros, operands[1:])
         product = (collapse(a, [-1]) & collapse(b, [-2])) | collapse(rows, [-1]) | collapse(columns, [-2])
         return with_ndim(x, len(call.shape)) & product
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Rows of a, columns of b."""
-        a, b = (sizes.of(each) for each in call.node.args[1:3])  # type: ignore[arg-type]  # tensors
+        if not (operands := self._operands(call)):
+            return None
+        a, b = map(sizes.of, operands[1:])
         return [*a[:-1], b[-1]]
+
+    def _operands(self, call: Call) -> list[fx.Node]:
+        """Return the three tensors; none where they are named in an order that is not known."""
+        names = ("mat1", "mat2") if call.name == "addmm" else ("batch1", "batch2")
+        found = [call.argument(place, name) for place, name in enumerate(("input", *names))]
+        return found if all(isinstance(each, fx.Node) for each in found) else []
 
     def why_not_zero(self, call: Call) -> str:
         """Another term remains."""
@@ -109,9 +123,12 @@ class Einsum(Rule):
         if terms is None:
             return None
         found: dict[str, Expression] = {}
-        for term, operand in zip(terms, self._operands(call), strict=False):
-            seen = zip(term, sizes.of(operand), shape_of(operand), strict=True)
-            found |= {letter: size for letter, size, width in seen if width > 1 or letter not in found}
+        for term, operand in zip(terms[:-1], self._operands(call), strict=True):
+            for letter, size, width in zip(term, sizes.of(operand), shape_of(operand), strict=True):
+                if width == 1 and found.get(letter, size) != size:
+                    return None  # seen as 1, of which another may be wider
+                if width > 1 or letter not in found:
+                    found[letter] = size
         return [found[letter] for letter in terms[-1]]
 
     def why_not_zero(self, call: Call) -> str:
@@ -179,7 +196,8 @@ class ScaledDotProductAttention(Rule):
         leading = []
         for dim, (q, v) in enumerate(zip(sizes.of(query)[:-2], sizes.of(value)[:-2], strict=True)):
             leading.append(q if shape_of(query)[dim] == call.shape[dim] else v)
-            if call.shape[dim] not in (shape_of(query)[dim], shape_of(value)[dim]):
+            unlike = call.shape[dim] == 1 and q != v  # seen as 1, of which the other may be wider
+            if unlike or call.shape[dim] not in (shape_of(query)[dim], shape_of(value)[dim]):
                 return None
         return [*leading, sizes.of(query)[-2], sizes.of(value)[-1]]
 

@@ -95,6 +95,13 @@ def dtype_of(node: fx.Node) -> torch.dtype:
     return dtype
 
 
+def is_plain(setting: Any) -> bool:
+    """Whether a setting is written out in numbers: not computed, wholly or in part."""
+    return not any(
+        isinstance(each, (str, fx.Node)) for each in (setting if isinstance(setting, (tuple, list)) else [setting])
+    )
+
+
 def pair(value: Any, length: int) -> Sequence[Any]:
     """Return a setting such as a stride as one value a dimension."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * length

@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, Value, pair, shape_of
+from autosubnet.ops.call import Call, Value, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, along
 from autosubnet.ops.registry import register_rule
@@ -99,7 +99,7 @@ class Convolution(Rule):
         names = ("stride", 3, 1), ("padding", 4, 0), ("dilation", self._dilation_position, 1)
         settings = [kernel, *(call.setting(*each) for each in names)]
         settings = [0 if each == "valid" else each for each in settings]
-        plain = not any(isinstance(each, (str, fx.Node)) for each in settings) and len(call.shape) == self.dims + 2
+        plain = all(map(is_plain, settings)) and len(call.shape) == self.dims + 2
         return [pair(each, self.dims) for each in settings] if plain else None
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
@@ -145,7 +145,8 @@ class TransposedConvolution(Convolution):
         """(n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 along each dimension."""
         settings = self._geometry(call)
         extra = call.setting("output_padding", 5, 0)
-        if settings is None or isinstance(extra, fx.Node):
+        given_size = call.argument(1, "output_size") if call.module is not None else None
+        if settings is None or not is_plain(extra) or given_size is not None:
             return None
         given, extra = sizes.of(call.input), pair(extra, self.dims)
         spatial = []

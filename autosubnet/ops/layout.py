@@ -16,7 +16,7 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, collapse, is_zero, reshape, uniform
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
-from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, product, reaches, sizes_of
+from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, product, quotient, reaches, sizes_of
 
 
 class Layout(Rule):
@@ -54,7 +54,7 @@ class Reshape(Layout):
         same = dtype_of(call.input) == dtype_of(call.node)  # a view as another dtype reads other numbers
         if not same or np.prod(call.shape) == 0:
             return known(call, False)
-        return reshape(zeros(call.input), shape_of(call.input), call.shape, batch=call.node.meta["data"])
+        return reshape(zeros(call.input), shape_of(call.input), call.shape, sizes_of(call.input), sizes_of(call.node))
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The sizes that a view names, with -1 worked out; those that stay when a dimension of size 1 comes or goes."""
@@ -62,7 +62,7 @@ class Reshape(Layout):
         if name in ("squeeze", "unsqueeze"):
             return self._squeezed(call, sizes)
         if name in ("view_as", "reshape_as"):
-            return sizes.of(call.node.args[1])  # type: ignore[arg-type]  # a tensor
+            return sizes.of(call.argument(1, "other"))
         if name.lower() == "unflatten":
             return self._unflattened(call, sizes)
         if call.module is not None or name not in ("view", "reshape"):
@@ -73,8 +73,7 @@ class Reshape(Layout):
             return None  # a view as another dtype
         result = [sizes.number(each) for each in named]
         if -1 in result:
-            rest = product([each for each in result if each != -1])
-            result[result.index(-1)] = apply(operator.floordiv, product(sizes.of(call.input)), rest)
+            result[result.index(-1)] = quotient(sizes.of(call.input), [each for each in result if each != -1])
         return result
 
     def _unflattened(self, call: Call, sizes: Sizes) -> list[Expression]:
@@ -83,8 +82,7 @@ class Reshape(Layout):
         parts = call.setting("unflattened_size" if call.module is not None else "sizes", 2)
         result = [sizes.number(each) for each in parts]
         if -1 in result:
-            rest = product([each for each in result if each != -1])
-            result[result.index(-1)] = apply(operator.floordiv, given[dim], rest)
+            result[result.index(-1)] = quotient([given[dim]], [each for each in result if each != -1])
         return [*given[:dim], *result, *given[dim + 1 :]]
 
     def _squeezed(self, call: Call, sizes: Sizes) -> list[Expression] | None:
@@ -182,7 +180,7 @@ class Expand(Layout):
         """The sizes that are named; those of the input where -1 is."""
         named = call.node.args[1:]
         if call.name == "expand_as":
-            return sizes.of(named[0])  # type: ignore[arg-type]  # a tensor
+            return sizes.of(call.argument(1, "other"))
         named = tuple(named[0]) if len(named) == 1 and isinstance(named[0], (tuple, list)) else named
         if len(named) != len(call.shape):
             return None
@@ -201,12 +199,13 @@ class Split(Layout):
         if mask.shape[dim] == 1 or any(len(piece) != len(shape) for piece in pieces):
             return filled(call.nothing_known(), is_zero(mask)) if mask.shape[dim] > 1 else self._alike(call, mask)
         found, start = [], 0
+        source = sizes_of(call.input)[dim]
         placed = True  # where a piece begins is the same at every size
         for piece, sizes in zip(pieces, call.node.meta["sizes"], strict=True):
-            taken = mask.take(range(start, start + piece[dim]), axis=dim)
-            found.append(taken if placed and piece[dim] else collapse(mask, [dim]))
-            start += piece[dim]
-            placed = placed and isinstance(sizes[dim], int)
+            end = start + piece[dim]
+            fixed = isinstance(sizes[dim], int) and (isinstance(source, int) or end <= lead(source))
+            found.append(mask.take(range(start, end), axis=dim) if placed and fixed else collapse(mask, [dim]))
+            placed, start = placed and fixed, end
         return tuple(found)
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
@@ -222,15 +221,15 @@ class Split(Layout):
         if isinstance(parts, (tuple, list)):
             given[dim] = sizes.number(parts[output])
             return given
-        if not isinstance(parts, int):
-            return None
-        last = len(call.node.meta["value"]) - 1
-        piece = parts
-        if name == "chunk":  # rounded up
-            piece = apply(operator.floordiv, apply(operator.add, given[dim], parts - 1), parts)
-        rest = apply(operator.sub, given[dim], apply(operator.mul, piece, last))
-        given[dim] = piece if output < last else rest
+        given[dim] = self._piece(given[dim], parts, name, output) if isinstance(parts, int) else None
         return given
+
+    def _piece(self, size: Expression, parts: int, name: str, output: int) -> Expression:
+        """Return the size of one piece of a fixed size; of one that varies, how many pieces there are may vary too."""
+        if not isinstance(size, int):
+            return None
+        piece = -(-size // parts) if name == "chunk" else parts
+        return min(piece, size - output * piece)
 
     def dim(self, call: Call, ndim: int) -> int:
         """The dimension that is cut, counted from the front."""
@@ -367,31 +366,32 @@ def _slice(mask: Mask, dim: int, item: slice, size: Expression) -> Mask:
 
     Of a size that varies, only the indices of a fixed first block have a place of their own; all behind it are alike.
     """
-    numbers = all(each is None or isinstance(each, int) for each in (item.start, item.stop, item.step))
+    start, stop, step = item.start or 0, item.stop, item.step or 1
     if mask.shape[dim] == 1:
         return mask
-    if not numbers:
+    if not all(isinstance(each, int) for each in (start, stop or 0, step)):
         return collapse(mask, [dim])
-    if not isinstance(size, int):
-        start, fixed = item.start or 0, lead(size)
-        if start < 0 or item.step not in (None, 1):
-            return collapse(mask, [dim])
-        if start > fixed:
-            item = slice(fixed, None)
+    if isinstance(size, int) or (start >= 0 and stop is not None and 0 <= stop <= lead(size) and step == 1):
+        return _taken(mask, dim, item)
+    if start < 0 or step != 1 or stop is not None:
+        return collapse(mask, [dim])
+    return collapse(_taken(mask, dim, slice(min(start, lead(size)), None)), [dim]) if start else mask
+
+
+def _taken(mask: Mask, dim: int, item: slice) -> Mask:
     selection: list[Any] = [slice(None)] * mask.ndim
     selection[dim] = item
-    taken = np.asarray(mask[tuple(selection)])
-    return taken if taken.shape[dim] or isinstance(size, int) else collapse(mask, [dim])
+    return np.asarray(mask[tuple(selection)])
 
 
 def _index(mask: Mask, dim: int, index: Any, size: Expression) -> Mask:
     """Return the mask of one index along a dimension, which goes."""
-    if not isinstance(index, int) or mask.shape[dim] == 1:
-        return np.squeeze(collapse(mask, [dim]), axis=dim)
-    if isinstance(size, int):
+    placed = isinstance(index, int) and (isinstance(size, int) or 0 <= index < lead(size))
+    if placed and mask.shape[dim] > 1:
         return np.asarray(mask.take(index, axis=dim))
-    one = _slice(mask, dim, slice(index, index + 1 or None), size)
-    return np.squeeze(collapse(one, [dim]), axis=dim)
+    behind = isinstance(index, int) and index >= 0 and mask.shape[dim] > 1
+    rest = _taken(mask, dim, slice(lead(size), None)) if behind else mask
+    return np.squeeze(collapse(rest if rest.shape[dim] else mask, [dim]), axis=dim)
 
 
 def _is_number(item: Any) -> bool:

@@ -40,6 +40,12 @@ class Linear(Rule):
         """y[o] is constant if, for each i, x[i] is or w[o, i] is zero."""
         return affine_constants(self, call, call.tensor("bias", 2), call.tensor("weight", 1), constants, zeros)
 
+    def demands(self, call: Call) -> Iterable[tuple[fx.Node, int, int]]:
+        """As many input features as the weight has columns."""
+        weight = call.tensor("weight", 1)
+        if isinstance(weight, str) or (weight is not None and weight.op == "get_attr"):
+            yield call.input, -1, shape_of(call.input)[-1]
+
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Input features go with the columns, output features with the rows and the bias."""
         weight, bias = call.tensor("weight", 1), call.tensor("bias", 2)

@@ -96,24 +96,33 @@ def of_tensor(tensor: torch.Tensor) -> Mask:
     return compress((tensor.detach() == 0).cpu().numpy())
 
 
-def reshape(mask: Mask, old: Sequence[int], new: Sequence[int], *, batch: bool = True) -> Mask:
+def reshape(mask: Mask, old: Sequence[int], new: Sequence[int], sizes: Sequence[Any], wanted: Sequence[Any]) -> Mask:
     """Return the mask of a tensor of shape ``old`` after a reshape to ``new``.
 
-    Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded. Where
-    the first dimension is a ``batch`` and mixed with others, a pattern would hold for one batch size only: it is
-    claimed only where the whole block is alike.
+    Dimensions are matched in the smallest blocks of equal size; only a block that is not uniform is expanded. ``sizes``
+    and ``wanted`` are those of both at any input. Where a size that varies is mixed with others, a pattern would hold
+    for one size only: it is claimed only where the whole block is alike. Where dimensions match in the example alone,
+    only the whole tensor is claimed.
     """
     if mask.size == 1:
         return mask.reshape((1,) * len(new))
     shape: list[int] = []
     sources: list[int] = []
     for ours, theirs in _blocks(old, new):
-        if batch and (0 in ours or 0 in theirs) and (ours, theirs) != ([0], [0]):
-            mask = collapse(mask, ours)
+        alone = len(ours) == len(theirs) == 1
+        if alone and sizes[ours[0]] != wanted[theirs[0]]:
+            return uniform(len(new), is_zero(mask))
+        if not alone and not all(isinstance(sizes[dim], int) for dim in ours):
+            mask = collapse(mask, ours[1:] if _joined(ours, theirs, sizes, wanted) else ours)
         varied = any(mask.shape[dim] > 1 for dim in ours)
         sources += [old[dim] if varied else 1 for dim in ours]
         shape += [new[dim] if varied else 1 for dim in theirs]
     return np.broadcast_to(mask, sources).reshape(shape)
+
+
+def _joined(ours: Sequence[int], theirs: Sequence[int], sizes: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    """Whether a block is joined to one size that is fixed: then what is behind its first dimension is fixed too."""
+    return bool(ours) and len(theirs) == 1 and isinstance(wanted[theirs[0]], int) and isinstance(sizes[ours[0]], int)
 
 
 def _blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:

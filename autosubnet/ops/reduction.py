@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, pair, shape_of
+from autosubnet.ops.call import Call, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import MaskTree, collapse, is_zero
 from autosubnet.ops.registry import register_rule
@@ -48,16 +48,20 @@ class Spatial(Rule):
 
 
 class Window(Spatial):
-    """Pooling by windows, whose output sizes can be written out."""
+    """Maximum or average over windows, whose output sizes can be written out."""
+
+    def __init__(self, dims: int, *, maximum: bool) -> None:
+        super().__init__(dims)
+        self.maximum = maximum
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1; not written out where a ceiling is taken."""
-        count, maximum = self.dims or len(call.shape) - 2, "max" in call.name.lower()
+        count = self.dims or len(call.shape) - 2
         kernel = call.setting("kernel_size", 1)
-        dilation = call.setting("dilation", 4, 1) if maximum else 1
+        dilation = call.setting("dilation", 4, 1) if self.maximum else 1
         settings = [kernel, call.setting("stride", 2) or kernel, call.setting("padding", 3, 0), dilation]
         given, lead = sizes.of(call.input), len(call.shape) - count
-        if call.setting("ceil_mode", 5 if maximum else 4, False) or any(isinstance(each, fx.Node) for each in settings):
+        if call.setting("ceil_mode", 5 if self.maximum else 4, False) or not all(map(is_plain, settings)):
             return [*given[:lead], *[None] * count]
         along = [pair(each, count) for each in settings]
         spatial = [windows(given[lead + d], *(each[d] for each in along)) for d in range(count)]
@@ -152,13 +156,13 @@ class Reduction(Rule):
         return sorted(dim % ndim for dim in (dims if isinstance(dims, (tuple, list)) else (dims,)))
 
 
-_WINDOWS = {1: ("MaxPool1d", "AvgPool1d"), 2: ("MaxPool2d", "AvgPool2d"), 3: ("MaxPool3d", "AvgPool3d")}
-for _dims, _names in _WINDOWS.items():
-    register_rule(
-        Window(_dims),
-        modules=[getattr(nn, name) for name in _names],
-        functions=[getattr(F, f"{name}_pool{_dims}d") for name in ("max", "avg")],
-    )
+for _dims in (1, 2, 3):
+    for _name in ("Max", "Avg"):
+        register_rule(
+            Window(_dims, maximum=_name == "Max"),
+            modules=[getattr(nn, f"{_name}Pool{_dims}d")],
+            functions=[getattr(F, f"{_name.lower()}_pool{_dims}d")],
+        )
     register_rule(
         Adaptive(_dims),
         modules=[getattr(nn, f"Adaptive{name}{_dims}d") for name in ("AvgPool", "MaxPool")],

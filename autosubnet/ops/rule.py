@@ -119,6 +119,10 @@ class Rule:
         """
         return None
 
+    def demands(self, call: Call) -> Iterable[tuple[fx.Node, int, int]]:
+        """Return sizes of operands without which it fails, as (operand, dimension, size)."""
+        return ()
+
     def resized(self, call: Call, module: nn.Module, kept: Callable[[Value, int], int | None]) -> None:
         """Adapt the hyper-parameters of ``module``, a copy whose tensors were cut.
 

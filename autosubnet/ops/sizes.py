@@ -5,6 +5,7 @@ A size is an ``int``, a size of a tensor that is computed anyway, or arithmetic 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,9 @@ def lead(size: Expression) -> int:
     """Return how many indices come first at every size: those of the first block of a concat, if it is fixed."""
     if isinstance(size, int):
         return size
-    first = size.operands[0] if isinstance(size, Arithmetic) and size.function is operator.add else None
-    return first if isinstance(first, int) else 0
+    if isinstance(size, Arithmetic) and size.function is operator.add and _is_natural(size.operands[1]):
+        return lead(size.operands[0])
+    return 0
 
 
 def reaches(size: Expression, other: Expression) -> bool:
@@ -85,6 +87,8 @@ def _is_natural(number: Expression) -> bool:
         return number >= 0
     if isinstance(number, Arithmetic) and number.function is operator.mod:
         return isinstance(number.operands[1], int) and number.operands[1] > 0
+    if isinstance(number, Arithmetic) and number.function in (operator.add, operator.mul, operator.floordiv):
+        return all(map(_is_natural, number.operands))
     return isinstance(number, Size)
 
 
@@ -111,6 +115,20 @@ def product(sizes: Sequence[Expression]) -> Expression:
     """Return the product of sizes; known ones first, so that they are multiplied here."""
     ordered = sorted(sizes, key=lambda each: not isinstance(each, int))
     return reduce(lambda a, b: apply(operator.mul, b, a), ordered, 1)
+
+
+def quotient(sizes: Sequence[Expression], divisors: Sequence[Expression]) -> Expression:
+    """Return the product of sizes over that of others, which divides it; what is in both is left out."""
+    left, over = [each for each in sizes if not isinstance(each, int)], []
+    for each in (each for each in divisors if not isinstance(each, int)):
+        if each in left:
+            left.remove(each)
+        else:
+            over.append(each)
+    above, below = (math.prod(each for each in group if isinstance(each, int)) for group in (sizes, divisors))
+    if not over and below and above % below == 0:
+        return product([above // below, *left])
+    return apply(operator.floordiv, product([above, *left]), product([below, *over]))
 
 
 def windows(size: Expression, kernel: int, stride: int, padding: int, dilation: int) -> Expression:

@@ -123,13 +123,18 @@ class _Emitter:
             else:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         result = output_of(self.view.trace.graph, mode)
-        graph.output(map_arg(result, lambda node: copies[self.env[self.erasure.resolve(node)]]))
+        graph.output(map_arg(result, lambda node: self._copied(node, copies)))
         stays = {copies[new] for new, old in self.origin.items() if new in copies and self._must_stay(old, mode)}
         for node in reversed(graph.nodes):
             if not node.users and node.op not in ("placeholder", "output") and node not in stays:
                 graph.erase_node(node)
         graph.lint()
         return graph
+
+    def _copied(self, node: fx.Node, copies: Mapping[fx.Node, fx.Node]) -> Any:
+        """Return what stands for a node in a graph of one mode: a node of it, or a number that is known by now."""
+        new = self._mapped(node)
+        return copies[new] if isinstance(new, fx.Node) else new
 
     def read_by(self, *graphs: fx.Graph) -> dict[str, Any]:
         """Return the leaf modules and tensors that the graphs read."""
@@ -179,10 +184,9 @@ class _Emitter:
         info, sizes = node.meta["value"], self.erasure.explicit[node]
         modes = node.meta["modes"]
         followed = [leaf.node for leaf in leaves(sizes) if isinstance(leaf, Size)]
-        like = next(iter(followed), next(each for each in self.view.nodes if each.op == "placeholder"))
-        like = self.erasure.resolve(like)
+        like = self.erasure.resolve(followed[0]) if followed else self._tensor_like(None, modes)
         if like.meta["value"].dtype != info.dtype:  # a dtype that is named would stay when the network is cast
-            like = self._of_dtype(info.dtype, modes) or like
+            like = self._tensor_like(info.dtype, modes) or like
         dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
         order = _order(info)
         numbers = tuple(self._number(sizes[dim], modes) for dim in order)
@@ -191,11 +195,11 @@ class _Emitter:
             return zeros
         return self._new(self.graph.call_method("permute", (zeros, tuple(map(order.index, range(len(order)))))), modes)
 
-    def _of_dtype(self, dtype: torch.dtype, modes: frozenset[Mode]) -> fx.Node | None:
-        """Return a tensor of this dtype that is there already."""
+    def _tensor_like(self, dtype: torch.dtype | None, modes: frozenset[Mode]) -> Any:
+        """Return a tensor that is there already, of this dtype if one is named, or ``None``."""
         for node in self.env:
             info = node.meta["value"]
-            if isinstance(info, TensorInfo) and info.dtype == dtype and modes <= node.meta["modes"]:
+            if isinstance(info, TensorInfo) and dtype in (None, info.dtype) and modes <= node.meta["modes"]:
                 return node
         return None
 

@@ -8,9 +8,7 @@ before, from explicit zeros.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import fx
 from torch.fx.node import map_arg
@@ -20,6 +18,7 @@ from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.rule import Alias, Replace
 from autosubnet.ops.sizes import Expression, Size, is_size, leaves, sizes_of
+from autosubnet.subnet.effects import Effects
 
 
 @dataclass
@@ -114,7 +113,7 @@ class _Liveness:
             if node.meta["drew_in_eval"]:  # without it, all later draws were others in eval mode too
                 self._keep(node)
         self._exhaust()
-        effects = _Effects(self.erasure)
+        effects = Effects(self.erasure)
         while more := effects.seen():
             self.pending += more
             self._exhaust()
@@ -168,60 +167,3 @@ class _Liveness:
 
 def _own(node: fx.Node) -> set[Size]:
     return {Size(node, dim) for dim in range(len(sizes_of(node)))}
-
-
-class _Effects:
-    """Writes to memory, and which of them somebody sees, once it is known what the outputs need.
-
-    A buffer that a module writes is part of the model's state, and later calls may read it. It goes where all goes
-    that it was for: what its module computed of the outputs, and what it recorded of that.
-    """
-
-    def __init__(self, erasure: Erasure) -> None:
-        self.erasure = erasure
-        self.effects = [node for node in erasure.view.nodes if node.meta.get("effect")]
-        self.writes: dict[fx.Node, list[fx.Node]] = defaultdict(list)  # to memory that is no buffer, by where it begins
-        for node in self.effects:
-            if node.meta["root"].op != "get_attr":
-                self.writes[node.meta["root"]].append(node)
-        company = self._company() if self.effects else {}
-        live = {owner for owner, nodes in company.items() if any(erasure.resolve(n) in erasure.live for n in nodes)}
-        self.gone = company.keys() - live
-
-    def seen(self) -> list[fx.Node]:
-        """Return the writes that are not live, though what they write is read by something that is."""
-        roots = {node.meta["root"] for node in self.erasure.live}
-        waiting = [node for node in self.effects if node not in self.erasure.live]
-        return [node for node in waiting if self._is_seen(node.meta["root"], roots)]
-
-    def _is_seen(self, root: fx.Node, roots: set[fx.Node]) -> bool:
-        return root in roots if root.op != "get_attr" else _owner(root) not in self.gone
-
-    def _company(self) -> dict[str, list[fx.Node]]:
-        """Return by module the values of the original that the outputs need and that are its own or are recorded."""
-        graph = self.erasure.view.trace.graph
-        needed = self._ahead_of([output_of(graph, mode) for mode in MODES], up_to=set())
-        working = {node for node in needed if node.op != "placeholder" and not node.meta.get("effect")}
-        company: dict[str, list[fx.Node]] = defaultdict(list)
-        for node in working:
-            company[node.meta["module"]].append(node)
-        for node in self.effects:
-            if node.meta["root"].op == "get_attr":
-                company[_owner(node.meta["root"])] += working & self._ahead_of(node.args, up_to=working)
-        return {owner: nodes for owner, nodes in company.items() if nodes}
-
-    def _ahead_of(self, values: Any, up_to: set[fx.Node]) -> set[fx.Node]:
-        """Return the nodes in ``values`` and all from which they are computed, or their memory, up to some."""
-        found: set[fx.Node] = set()
-        pending: list[fx.Node] = []
-        map_arg(values, pending.append)
-        while pending:
-            node = pending.pop()
-            if node not in found:
-                found.add(node)
-                pending += [] if node in up_to else [*node.all_input_nodes, *self.writes[node.meta["root"]]]
-        return found
-
-
-def _owner(buffer: fx.Node) -> str:
-    return str(buffer.target).rpartition(".")[0]

@@ -105,3 +105,60 @@ def test_a_place_that_holds_a_zero_at_one_length_only(pick: Any) -> None:
     subnet = without(model, example(*TOKENS), "b")
     equal(model, subnet, example(*TOKENS))
     equal(model, subnet, example(2, 8, 6))
+
+
+def behind_two_zeros(m: Any, x: Any) -> Any:
+    """Two tokens that are zero, and behind them all others, which are not: ``(B, 2 + T, 6)``."""
+    first = F.adaptive_avg_pool1d(m.b(x).transpose(1, 2), 2).transpose(1, 2)
+    return torch.cat([first, m.a(x)], 1)
+
+
+PLACES = {
+    "a reshape to three": lambda y: y.reshape(y.size(0), 3, -1)[:, 0, :6].sigmoid(),
+    "a half": lambda y: y.chunk(2, 1)[0].sum(1),
+    "all but the last four": lambda y: y[:, :-4].sum(1),
+    "from the fourth on": lambda y: y[:, 3:].sum(1),
+    "up to the third": lambda y: y[:, :3].sum(1),
+    "the first": lambda y: y[:, 0].sigmoid(),
+    "the third": lambda y: y[:, 2],
+    "the last": lambda y: y[:, -1],
+    "every other": lambda y: y[:, ::2].sum(1),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_along_a_length_that_varies(name: str) -> None:
+    """Only the two tokens have a place of their own; what is taken of the rest may be anything at another length."""
+    model = network(lambda m, x: PLACES[name](behind_two_zeros(m, x)) + m.c(x).mean(1))
+    subnet = without(model, example(3, 4, 6), "b")
+    for length in (4, 7, 10, 16):
+        equal(model, subnet, example(2, length, 6))
+
+
+READ_ZEROS = {
+    "a window that is the image": lambda z, x: F.avg_pool1d(z.mT, z.shape[1:2]).sigmoid().squeeze(-1),
+    "a mean over all": lambda z, x: z.mean((0, 1)).sigmoid() + x.mean(1),
+    "sizes of it": lambda z, x: x.mean(1) * z.shape[2] + z.shape[1],
+    "with sizes by name": lambda z, x: z.view_as(other=x).sigmoid().mean(1),
+}
+
+
+@pytest.mark.parametrize("name", READ_ZEROS)
+def test_zeros_that_are_read_at_other_lengths(name: str) -> None:
+    model = network(lambda m, x: READ_ZEROS[name](m.b(x), m.a(x)) + m.c(x).mean(1))
+    subnet = without(model, example(3, 8, 6), "b")
+    for length in (8, 7, 10, 16):
+        equal(model, subnet, example(2, length, 6))
+
+
+def test_a_transposed_convolution_of_a_given_size() -> None:
+    shrink, grow = nn.Conv1d(6, 6, 2, stride=2), nn.ConvTranspose1d(6, 6, 2, stride=2)
+
+    def body(m: Any, x: Any) -> Any:
+        x = x.mT
+        return (m.grow(m.shrink(x), output_size=x.shape[-1:]).sigmoid() + x).mean(2)
+
+    model = network(body, shrink=shrink, grow=grow)
+    subnet = without(model, example(3, 8, 6), "grow")
+    for length in (8, 7, 9):
+        equal(model, subnet, example(2, length, 6))

@@ -106,6 +106,7 @@ CASES = [
     # pieces
     unary(torch.chunk, 2, 1),
     unary("chunk", 3, -1),
+    unary("chunk", 2, 1, note="of channels"),
     unary("chunk", 4, 1, note="unequal", shape=(2, 6, 3)),
     unary(torch.split, [1, 3], 1),
     Case("split", lambda m, a, b: a.split(3, dim=1), note="keyword"),

@@ -8,24 +8,12 @@ import torch
 from torch import Tensor, fx
 
 from autosubnet.capture.trace import TensorInfo
-from autosubnet.ops.call import Value
 from autosubnet.ops.modes import operand_of
 from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, apply, leaves, product, windows
 
 from .case import Case
 from .running import accepts, another_batch, prepared, replay
 from .table import CASES, OPERATORS, rule_for, that_override
-
-
-class FromOperands:
-    """Sizes that refer to the operands, as where these are live."""
-
-    def of(self, value: Value) -> list[Expression]:
-        assert isinstance(value, fx.Node)
-        return [Size(value, dim) for dim in range(len(value.meta["value"].shape))]
-
-    def number(self, value: Any) -> Expression:
-        return Number(value) if isinstance(value, fx.Node) else value
 
 
 def evaluate(expression: Expression, values: dict[str, Any]) -> Any:
@@ -82,7 +70,7 @@ def written_out(case: Case) -> int:
             if "eval" not in node.meta["modes"] or node.meta["mutated"]:
                 continue
             for output, shape in outputs_of(node, values[node.name]):
-                sizes = rule.sizes(view.calls[node], FromOperands(), output)
+                sizes = rule.sizes(view.calls[node], view.sizes, output)
                 if sizes is not None:
                     found = [
                         size if each is None else evaluate(each, values)
@@ -112,7 +100,6 @@ def test_written_out_sizes(case: Case) -> None:
 UNWRITTEN = {
     **dict.fromkeys(["torch.tensor_split", "Tensor.tensor_split"], "its pieces may be of any sizes"),
     "torch.empty_like": "it is filled in place, and what is written to is computed",
-    "autosubnet.ops.modes.by_mode": "its operands have the same sizes only where these follow the same tensor",
 }
 
 
