@@ -41,12 +41,11 @@ CONTAINERS: dict[str, Callable[[tuple[Tensor, ...]], Any]] = {
 COVERAGE = {
     60: "add cat linear conv batch_norm relu reused_branch in_place",
     20: "add3 mul grouped depthwise dilated conv_transpose no_affine group_norm prelu layer_norm "
-    "sigmoid gelu tied_module several_inputs several_outputs broadcast_pixel norm_after_cat "
-    "batch_norm_after_cat random",
+    "sigmoid gelu tied_module several_inputs several_outputs broadcast_pixel norm_after_cat random",
     10: "sub broadcast_channel stack_sum stack_mean squeeze_excite gated glu f_glu mha sdpa hand_attention "
-    "tied_parameter iadd add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
-    "rms_norm swiglu layer_scale position class_token cross_attention ids",
-    5: "dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample "
+    "tied_parameter add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
+    "rms_norm swiglu layer_scale position class_token cross_attention ids batch_norm_after_cat",
+    5: "iadd dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample "
     "leaky_relu_",
 }
 

@@ -145,7 +145,7 @@ CAUGHT = {
     "the lesser half of a layer is zero": (LIBRARY, ["nothing can go"]),
     "sizes are those of the example": (
         LIBRARY,
-        ["rsub", "clamped from below", "an empty tensor that is filled with zeros", "a zero that is scattered"],
+        ["clamped from below", "an empty tensor that is filled with zeros", "a zero that is scattered"],
     ),
     "a zero is one number": (LIBRARY, ["attention modules", "local response norm"]),
     "train mode runs the graph of eval mode": (LIBRARY, ["an auxiliary head", "spectral_norm"]),
