@@ -79,7 +79,7 @@ class Images(Drawing):
             return self.put(kind, value, **options, affine=not self.one_in(4))
         options = {"num_features": self.width(value), "affine": kind == "batch_norm"}
         if kind == "instance_norm":
-            options["affine"] = not self.one_in(4)
+            options["affine"] = True  # without, it maps what is the same all over to zero
             return self.put("silu", self.put(kind, value, **options))  # a pooling right behind it finds a constant
         special = self.choose(({},) * 8 + ({"momentum": None}, {"track_running_stats": False}))
         return self.put("batch_norm", value, **options, **special)

@@ -41,6 +41,7 @@ class Concat(Joining):
     def __init__(self) -> None:
         # Found once a call: a wide concat is asked for each of its blocks.
         self._places: WeakKeyDictionary[Call, dict[fx.Node, list[slice]]] = WeakKeyDictionary()
+        self._fixed: WeakKeyDictionary[Call, bool] = WeakKeyDictionary()
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """The blocks' masks side by side."""
@@ -58,18 +59,23 @@ class Concat(Joining):
 
     def _places_kept(self, call: Call, masks: list[Mask], dim: int) -> list[Mask]:
         """Return the masks, made alike behind the first block whose size varies: places there are never the same."""
-        fixed = [isinstance(sizes_of(block)[dim], int) for block in self.blocks(call) or ()]
-        if all(fixed):
+        if self._is_fixed(call):
             return masks
-        at = fixed.index(False)
+        at = next(place for place, block in enumerate(self.blocks(call) or ()) if _varies(block, dim))
         behind = reduce(np.logical_and, (collapse(mask, [dim]) for mask in masks[at:]))
         return [*masks[:at], *(behind for _ in masks[at:])]
+
+    def _is_fixed(self, call: Call) -> bool:
+        """Whether no block's size along the dimension varies."""
+        if call not in self._fixed:
+            self._fixed[call] = not any(_varies(block, self.dim(call)) for block in self.blocks(call) or ())
+        return self._fixed[call]
 
     def patched(self, call: Call, masks: ZerosOf, before: MaskTree, changed: Collection[fx.Node]) -> MaskTree | None:
         """The blocks that changed, in their places."""
         dim, places = self.dim(call), self.places(call)
         blocks = {block: masks(block) for block in changed}
-        if not isinstance(sizes_of(call.node)[dim], int):
+        if not self._is_fixed(call):
             return None
         if not blocks.keys() <= places.keys():
             return None
@@ -164,6 +170,10 @@ class Stack(Joining):
         given = list(sizes.of(blocks[0]))
         given.insert(int(call.argument(1, "dim", 0)) % len(call.shape), len(blocks))
         return given
+
+
+def _varies(block: fx.Node, dim: int) -> bool:
+    return not isinstance(sizes_of(block)[dim], int)
 
 
 def _side_by_side(masks: list[Mask], sizes: list[int], dim: int) -> Mask:

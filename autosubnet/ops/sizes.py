@@ -71,9 +71,11 @@ def lead(size: Expression) -> int:
     """Return how many indices come first at every size: those of the first block of a concat, if it is fixed."""
     if isinstance(size, int):
         return size
-    if isinstance(size, Arithmetic) and size.function is operator.add and _is_natural(size.operands[1]):
-        return lead(size.operands[0])
-    return 0
+    if not isinstance(size, Arithmetic) or size.function is not operator.add:
+        return 0
+    first, rest = size.operands
+    less = rest < 0 if isinstance(rest, int) else getattr(rest, "function", None) in (operator.neg, operator.sub)
+    return 0 if less else lead(first)
 
 
 def reaches(size: Expression, other: Expression) -> bool:
