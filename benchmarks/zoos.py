@@ -231,7 +231,7 @@ def _transformers(name: str) -> Made:
 
 # ------------------------------------------------------------------ torchvision and timm, with random weights
 
-VIDEO, FLOW = (2, 3, 4, 64, 64), (2, 3, 128, 128)
+FLOW = (2, 3, 128, 128)
 
 
 def torchvision_models() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from narrowing import stuck_parameters
 from oracles import ahead_of_joints, check_zero_claims, paper_candidates
 from plans import COVERAGE, Plan, PlannedModel, build, constructs, is_random, reuses_statistics
 from probes import redraw, run
-from random_models import plans
+from random_models import draw_plan, plans
 from torch import Tensor, fx
 
 import autosubnet
@@ -53,7 +54,12 @@ def test_promises_hold_on_random_models() -> None:
     check()
     assert len(passed) >= MODELS, f"only {len(passed)} different models"
     missing = {name for names in COVERAGE.values() for name in names.split()} - found
-    assert len(missing) <= 3, f"in no model: {missing}"  # hypothesis draws some of them seldom; seeds draw all
+    for seed in range(MODELS):  # what hypothesis did not draw
+        plan = draw_plan(random.Random(seed).choice)
+        if missing & constructs(plan):
+            check_model(plan, 0.5, seed % 10)
+            missing -= constructs(plan)
+    assert not missing, f"in no model: {missing}"
     assert tally["removed"] >= 0.7 * len(passed), tally
     assert tally["groups"] >= 2 * len(passed), tally
 

@@ -97,9 +97,8 @@ def dtype_of(node: fx.Node) -> torch.dtype:
 
 def is_plain(setting: Any) -> bool:
     """Whether a setting is written out in numbers: not computed, wholly or in part."""
-    return not any(
-        isinstance(each, (str, fx.Node)) for each in (setting if isinstance(setting, (tuple, list)) else [setting])
-    )
+    parts = setting if isinstance(setting, (tuple, list)) else [setting]
+    return not any(isinstance(each, (str, fx.Node)) for each in parts)
 
 
 def pair(value: Any, length: int) -> Sequence[Any]:
