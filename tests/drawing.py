@@ -35,10 +35,11 @@ class Drawing(ABC):
     Attributes:
         shapes: of one example of each value; the inputs come first.
         pool: the values that the next block may read, all of one resolution.
+        joints: where branches may meet.
     """
 
     channel_dim: ClassVar[int]
-    joints: ClassVar[tuple[str, ...]] = (
+    joints: tuple[str, ...] = (
         *("add", "cat", "norm_of_cat", "add", "sub", "mul", "gate", "stack_sum", "stack_mean"),
         *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul", "stack_max", "rsub", "python_sum"),
         *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),

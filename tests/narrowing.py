@@ -9,16 +9,18 @@ from __future__ import annotations
 from plans import Plan, Step
 
 PER_CHANNEL = {
-    *("batch_norm", "relu", "f_relu", "relu_", "leaky_relu", "prelu", "gelu", "silu", "hardswish", "tanh"),
-    *("max_pool", "avg_pool", "upsample", "dropout", "f_dropout", "dropout2d", "drop_path", "damped", "pool_to_pixel"),
+    *("batch_norm", "instance_norm", "prelu", "relu", "f_relu", "relu_", "leaky_relu", "gelu", "silu", "hardswish"),
+    *("tanh", "dropout", "f_dropout", "dropout2d", "drop_path", "damped"),
+    *("max_pool", "avg_pool", "pool_to_pixel", "upsample"),
 }
+AFFINE = {"batch_norm", "instance_norm", "prelu"}
 
 
 def stuck_parameters(plan: Plan) -> set[str]:
-    """Return the names of the BatchNorm and PReLU parameters behind concats that cannot be narrowed."""
+    """Return the names of the norm and PReLU parameters behind concats that cannot be narrowed."""
     names = set()
     for number, step in enumerate(plan.steps):
-        if step.op in {"batch_norm", "prelu"} and not all(narrowable(plan, cat) for cat in cats_ahead(plan, number)):
+        if step.op in AFFINE and not all(narrowable(plan, cat) for cat in cats_ahead(plan, number)):
             home = number if step.shares is None else step.shares
             names |= {f"{step.op}{home}.weight", f"{step.op}{home}.bias"}
     return names

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from probes import Inputs, Kept, largest, parameters, redraw, restored, run
+from probes import Inputs, Kept, largest, parameters, redraw, restored, run, variation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -135,6 +135,18 @@ def redrawn(model: nn.Module, seed: int) -> nn.Module:
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.copy_(torch.where(parameter == 0, parameter, noise))
     return model
+
+
+def wake(model: nn.Module, example_inputs: Inputs) -> None:
+    """Draw other parameters where an output is constant by coincidence: a ReLU may happen to be off.
+
+    What is zero stays zero.
+    """
+    for seed in range(4):
+        outputs = run(copy.deepcopy(model), redraw(example_inputs, 8, 99), train=False)
+        if all(variation(output.detach()) > 1e-9 * largest(output) for output in outputs):
+            return
+        model.load_state_dict(redrawn(model, seed).state_dict())
 
 
 def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs) -> None:

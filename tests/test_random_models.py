@@ -74,6 +74,7 @@ def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
     chosen = oto.random_set_zero_groups(target_group_sparsity=sparsity, seed=seed)
     removal.zeroed(model, chosen)
     check_choice(oto, before, inputs, chosen, int(sparsity * len(oto.groups)))
+    removal.wake(model, inputs)
     check_soundness(oto, model, inputs, chosen)
     zeroed = copy.deepcopy(model)
     subnet = oto.construct_subnet()

@@ -12,6 +12,8 @@ from autosubnet.ops import (  # noqa: F401  # imported for their registrations
     modes,
     normalization,
     reduction,
+    reshape,
+    slicing,
 )
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Rule

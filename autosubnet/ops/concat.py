@@ -90,8 +90,8 @@ class Concat(Joining):
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Each block goes with its place; the other dimensions go with each other."""
         dim, blocks = self.dim(call), self.blocks(call)
-        if blocks is None or len(set(blocks)) < len(blocks):
-            return  # a tensor beside itself would have to lose two places at once
+        if blocks is None:
+            return
         start = 0
         for block in blocks:
             for each in range(len(call.shape)):

@@ -71,9 +71,13 @@ def lead(size: Expression) -> int:
     """Return how many indices come first at every size: those of the first block of a concat, if it is fixed."""
     if isinstance(size, int):
         return size
-    if not isinstance(size, Arithmetic) or size.function is not operator.add:
+    if not isinstance(size, Arithmetic):
         return 0
-    first, rest = size.operands
+    first, rest = size.operands[0], size.operands[-1]
+    if size.function is operator.mul and isinstance(rest, int):
+        return lead(first) * max(rest, 0)
+    if size.function is not operator.add:
+        return 0
     less = rest < 0 if isinstance(rest, int) else getattr(rest, "function", None) in (operator.neg, operator.sub)
     return 0 if less else lead(first)
 

@@ -18,6 +18,11 @@ def joined(m, x):
     return m.norm(torch.cat([m.a(x), m.b(x)], 1))
 
 
+def beside_itself(m, x):
+    y = m.a(x)
+    return m.norm(torch.cat([y, y, m.b(x)], 1))
+
+
 def joined_tokens(m, x):
     return m.norm(torch.cat([m.a(x), m.b(x)], -1))
 
@@ -62,6 +67,13 @@ SPECIMENS = [
     images("BatchNorm behind a concat", joined, "b", width=12, parts=norm(lambda: nn.BatchNorm2d(12))),
     images("GroupNorm behind a concat", joined, "b", width=12, parts=norm(lambda: nn.GroupNorm(2, 12))),
     images("GroupNorm of whole groups behind a concat", joined, "b", width=12, parts=norm(lambda: nn.GroupNorm(4, 12))),
+    images(
+        "BatchNorm behind a concat of a tensor beside itself",
+        beside_itself,
+        "b",
+        width=18,
+        parts=norm(lambda: nn.BatchNorm2d(18)),
+    ),
     images(
         "BatchNorm without affine behind a concat",
         joined,

@@ -26,68 +26,6 @@ def full(mask: masks.Mask, shape: tuple[int, ...]) -> masks.Mask:
     return np.broadcast_to(mask, shape)
 
 
-def reshape(mask: masks.Mask, old: tuple[int, ...], new: tuple[int, ...]) -> masks.Mask:
-    """Reshape where the first size alone varies."""
-    sizes, wanted = (("n", *shape[1:]) if shape else () for shape in (old, new))
-    return masks.reshape(mask, old, new, sizes, wanted if old[:1] == new[:1] else new)
-
-
-@st.composite
-def reshaped(draw: st.DrawFn) -> tuple[tuple[int, ...], masks.Mask, tuple[int, ...]]:
-    """Return a shape, a mask, and another shape of as many entries: factors of the first one, regrouped."""
-    shape, mask = draw(masked())
-    factors = [factor for size in shape for factor in ((2, 2) if size == 4 else (size,)) if factor > 1]
-    new: list[int] = []
-    for factor in factors:
-        if new and draw(st.booleans()):
-            new[-1] *= factor
-        else:
-            new += [1] * draw(st.integers(0, 1)) + [factor]
-    return shape, mask, (*new, *[1] * draw(st.integers(0, 2)))
-
-
-@given(reshaped())
-@settings(deadline=None, max_examples=300)
-def test_reshape(case: tuple[tuple[int, ...], masks.Mask, tuple[int, ...]]) -> None:
-    """Exact where the batch stays by itself: an equal dimension ahead of all stands for it."""
-    shape, mask, new = case
-    result = reshape(mask[None], (3, *shape), (3, *new))
-    assert result.ndim == len(new) + 1
-    assert (full(result, (3, *new)) == full(mask, shape).reshape(new)).all()
-
-
-@given(reshaped())
-@settings(deadline=None, max_examples=300)
-def test_reshape_that_mixes_the_batch_claims_no_more_than_is_so(
-    case: tuple[tuple[int, ...], masks.Mask, tuple[int, ...]],
-) -> None:
-    shape, mask, new = case
-    result = reshape(mask, shape, new)
-    assert result.ndim == len(new)
-    assert (full(result, new) <= full(mask, shape).reshape(new)).all()
-    assert masks.is_zero(result) == bool(full(mask, shape).all())
-
-
-@given(reshaped())
-@settings(deadline=None, max_examples=100)
-def test_reshape_there_and_back(case: tuple[tuple[int, ...], masks.Mask, tuple[int, ...]]) -> None:
-    shape, mask, new = ((3, *case[0]), case[1][None], (3, *case[2]))
-    back = reshape(reshape(mask, shape, new), new, shape)
-    assert masks.same(masks.compress(back), masks.compress(mask))
-
-
-def test_reshape_across_the_batch_claims_no_pattern() -> None:
-    mask = np.array([[False, False, True, True]])
-    assert not reshape(mask, (2, 4), (4, 2)).any()
-    assert not reshape(mask, (2, 4), (8,)).any()
-
-
-def test_reshape_keeps_uniform_dimensions_small() -> None:
-    mask = np.array([True, False, True, False]).reshape(1, 4, 1, 1)
-    assert reshape(mask, (8, 4, 16, 16), (8, 2, 2, 256)).shape == (1, 2, 2, 1)
-    assert reshape(masks.uniform(4, True), (8, 4, 16, 16), (8 * 4, 256)).shape == (1, 1)
-
-
 @given(masked(min_ndim=1), st.data())
 @settings(deadline=None)
 def test_along(case: tuple[tuple[int, ...], masks.Mask], data: st.DataObject) -> None:

@@ -1,0 +1,202 @@
+"""Operators that take pieces of a tensor: x[...], chunk, split, unbind."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from autosubnet.ops.call import Call, is_tensor, shape_of
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.layout import Layout
+from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, uniform
+from autosubnet.ops.registry import register_rule
+from autosubnet.ops.rule import ZerosOf, filled
+from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches, sizes_of
+
+
+class Split(Layout):
+    """Chunk, split, unbind, tensor_split: several outputs; what they are is seen from their shapes."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """The mask, cut into the pieces."""
+        mask, shape = zeros(call.input), shape_of(call.input)
+        pieces = [info.shape for info in call.node.meta["value"]]
+        dim = self.dim(call, len(shape))
+        if mask.shape[dim] == 1 or any(len(piece) != len(shape) for piece in pieces):
+            return filled(call.nothing_known(), is_zero(mask)) if mask.shape[dim] > 1 else self._alike(call, mask)
+        found, start = [], 0
+        source = sizes_of(call.input)[dim]
+        placed = True  # where a piece begins is the same at every size
+        for piece, sizes in zip(pieces, call.node.meta["sizes"], strict=True):
+            end = start + piece[dim]
+            fixed = isinstance(sizes[dim], int) and (isinstance(source, int) or end <= lead(source))
+            found.append(mask.take(range(start, end), axis=dim) if placed and fixed else collapse(mask, [dim]))
+            placed, start = placed and fixed, end
+        return tuple(found)
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input; along the dimension that is cut, what the piece takes of it."""
+        given = list(sizes.of(call.input))
+        dim = self.dim(call, len(given))
+        name = call.name
+        if name == "unbind":
+            return [*given[:dim], *given[dim + 1 :]]
+        if name not in ("chunk", "split"):
+            return None
+        parts = call.argument(1, {"chunk": "chunks"}.get(name, "split_size"))
+        if isinstance(parts, (tuple, list)):
+            given[dim] = sizes.number(parts[output])
+            return given
+        given[dim] = self._piece(given[dim], parts, name, output) if isinstance(parts, int) else None
+        return given
+
+    def _piece(self, size: Expression, parts: int, name: str, output: int) -> Expression:
+        """Return the size of one piece of a fixed size; of one that varies, how many pieces there are may vary too."""
+        if not isinstance(size, int):
+            return None
+        piece = -(-size // parts) if name == "chunk" else parts
+        return min(piece, size - output * piece)
+
+    def dim(self, call: Call, ndim: int) -> int:
+        """The dimension that is cut, counted from the front."""
+        unbind = call.name == "unbind"
+        return int(call.argument(1 if unbind else 2, "dim", 0)) % ndim
+
+    def _alike(self, call: Call, mask: Mask) -> MaskTree:
+        ndim = call.nothing_known()[0].ndim
+        if ndim == mask.ndim:
+            return tuple(mask for _ in call.node.meta["value"])
+        dropped = np.squeeze(mask, axis=self.dim(call, mask.ndim))
+        return tuple(dropped for _ in call.node.meta["value"])
+
+
+class GetItem(Layout):
+    """x[...]: an output of several, or a slice."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """The output's mask; of a slice what is zero along every index that could be taken."""
+        source, index = call.node.args[0], call.node.args[1]
+        mask: MaskTree = zeros(source)  # type: ignore[arg-type]  # a node
+        if isinstance(mask, tuple):
+            return mask[index] if isinstance(index, int) else call.nothing_known()
+        if mask is None or call.nothing_known() is None:
+            return call.nothing_known()
+        return _sliced(mask, sizes_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Dimension by dimension what the index leaves of them."""
+        source, index = call.node.args
+        assert isinstance(source, fx.Node)
+        items = _items(index, len(shape_of(source))) if is_tensor(source) else None
+        if items is None:
+            return None
+        given, result = iter(sizes.of(source)), []
+        for item in items:
+            if item is None:
+                result.append(1)
+            elif isinstance(item, slice):
+                result.append(_length(next(given), item, sizes))
+            else:
+                next(given)
+        return [*result, *given]
+
+    def classify(self, call: Call) -> Kind:
+        """An accessory; a table read by an index that depends on the input is one too."""
+        return Kind.ACCESSORY
+
+
+def _items(index: Any, ndim: int) -> list[Any] | None:
+    """Return what an index says of each dimension, ``...`` written out; ``None`` where it picks by tensors or lists."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    if any(isinstance(item, (fx.Node, list, torch.Tensor, bool)) and not _is_number(item) for item in items):
+        return None
+    at = next((number for number, item in enumerate(items) if item is Ellipsis), None)
+    if at is not None:
+        taken = sum(item is not None and item is not Ellipsis for item in items)
+        items[at : at + 1] = [slice(None)] * (ndim - taken)
+    return items
+
+
+def _length(size: Expression, item: slice, sizes: Sizes) -> Expression:
+    """Return how many indices a slice takes of a size, ``None`` if that is not known."""
+    start, stop, step = item.start or 0, item.stop, item.step or 1
+    if isinstance(size, int) and all(isinstance(each, int) for each in (start, stop or 0, step)):
+        return len(range(*item.indices(size)))
+    if isinstance(stop, fx.Node) and is_size(stop):
+        end = sizes.number(stop)
+        if not reaches(size, end):
+            return None
+    elif stop is None:
+        end = size
+    else:
+        return None
+    if not isinstance(start, int) or not isinstance(step, int) or step < 1 or not 0 <= start < lead(end) + step:
+        return None
+    return apply(operator.floordiv, apply(operator.add, end, step - 1 - start), step)
+
+
+def _sliced(mask: Mask, sizes: list[Expression], index: Any, ndim: int) -> Mask:
+    """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
+    items = _items(index, mask.ndim)
+    if items is None:
+        return uniform(ndim, is_zero(mask))
+    dim, given = 0, iter(sizes)
+    for item in items:
+        if item is None:
+            mask = np.expand_dims(mask, dim)
+            dim += 1
+        elif isinstance(item, slice):
+            mask = _slice(mask, dim, item, next(given))
+            dim += 1
+        else:
+            mask = _index(mask, dim, item, next(given))
+    return mask
+
+
+def _slice(mask: Mask, dim: int, item: slice, size: Expression) -> Mask:
+    """Return the mask of a slice along one dimension.
+
+    Of a size that varies, only the indices of a fixed first block have a place of their own; all behind it are alike.
+    """
+    start, stop, step = item.start or 0, item.stop, item.step or 1
+    if mask.shape[dim] == 1:
+        return mask
+    if not all(isinstance(each, int) for each in (start, stop or 0, step)):
+        return collapse(mask, [dim])
+    if isinstance(size, int) or (start >= 0 and stop is not None and 0 <= stop <= lead(size) and step == 1):
+        return _taken(mask, dim, item)
+    if start < 0 or step != 1 or stop is not None:
+        return collapse(mask, [dim])
+    return collapse(_taken(mask, dim, slice(min(start, lead(size)), None)), [dim]) if start else mask
+
+
+def _taken(mask: Mask, dim: int, item: slice) -> Mask:
+    selection: list[Any] = [slice(None)] * mask.ndim
+    selection[dim] = item
+    return np.asarray(mask[tuple(selection)])
+
+
+def _index(mask: Mask, dim: int, index: Any, size: Expression) -> Mask:
+    """Return the mask of one index along a dimension, which goes."""
+    placed = isinstance(index, int) and (isinstance(size, int) or 0 <= index < lead(size))
+    if placed and mask.shape[dim] > 1:
+        return np.asarray(mask.take(index, axis=dim))
+    behind = isinstance(index, int) and index >= 0 and mask.shape[dim] > 1
+    rest = _taken(mask, dim, slice(lead(size), None)) if behind else mask
+    return np.squeeze(collapse(rest if rest.shape[dim] else mask, [dim]), axis=dim)
+
+
+def _is_number(item: Any) -> bool:
+    return isinstance(item, fx.Node) and item.meta["value"] is None
+
+
+register_rule(
+    Split(),
+    functions=[torch.chunk, torch.split, torch.unbind, torch.tensor_split],
+    methods=["chunk", "split", "unbind", "tensor_split"],
+)
+register_rule(GetItem(), functions=[operator.getitem])
