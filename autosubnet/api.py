@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from autosubnet.capture import Inputs, Trace, capture, guess
@@ -339,8 +340,10 @@ def count_flops(module: nn.Module, inputs: Inputs) -> int:
     """Return the floating-point operations of a module in eval mode, for one example of ``inputs``."""
     counter = FlopCounterMode(display=False)
     fed = copy.copy(inputs).map(lambda tensor: tensor.clone())
+    # The counter asks every tensor that a sub-module takes for its gradient function; a parameter has none.
+    detached = {name: parameter.detach() for name, parameter in module.named_parameters()}
     with preserved(module, training=False), torch.no_grad(), counter:
-        module(*fed.args, **fed.kwargs)
+        functional_call(module, detached, fed.args, dict(fed.kwargs))
     return int(counter.get_total_flops()) // (inputs.batch() or 1)
 
 

@@ -16,8 +16,8 @@ import shlex
 import sys
 import traceback
 import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -85,9 +85,8 @@ def main() -> None:
     earlier = json.loads(arguments.out.read_text("utf-8"))["runs"] if arguments.out.exists() else []
     counts, failures = [0, 0, 0], {}
     firsts = range(arguments.first, arguments.first + arguments.models, BATCH)
-    with ProcessPoolExecutor(arguments.processes, max_tasks_per_child=4) as pool:
-        for done in as_completed([pool.submit(batch, first) for first in firsts]):
-            *found, failed = done.result()
+    with get_context("spawn").Pool(arguments.processes, maxtasksperchild=4) as pool:
+        for *found, failed in pool.imap_unordered(batch, firsts):
             counts = [total + new for total, new in zip(counts, found, strict=True)]
             failures |= failed
             for seed, what in failed.items():

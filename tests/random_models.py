@@ -273,7 +273,7 @@ def draw_tokens(choose: Choose) -> Tokens:
         value = net.put("position", value, tokens=net.shapes[value][0], width=width)
     if choose((False, True)):
         value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
-        # Only attention tells that token anything of the input, and validity looks at memory that is written as a whole.
+        # Only attention tells that token anything of the input, and validity takes written memory as a whole.
         net.joints = tuple(joint for joint in net.joints if joint != "set_first_channels")
         value = net.put("add", value, net.attend("mha", value))
     if extra:

@@ -259,6 +259,27 @@ def test_flops_are_two_a_multiply_add_for_one_example(batch: int) -> None:
     assert oto.compute_flops() == 2 * (8 * 8 * 4 * 27 + 256 * 5)
 
 
+def test_flops_of_a_module_that_returns_a_view_of_its_parameter() -> None:
+    class Prompt(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens = nn.Parameter(torch.randn(4))
+
+        def forward(self) -> Tensor:
+            return self.tokens.reshape(1, 4)
+
+    class Prompted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prompt = Prompt()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x + self.prompt())
+
+    assert AutoSubnet(Prompted(), torch.randn(2, 4)).compute_flops() == 2 * 4 * 3
+
+
 def test_flops_do_not_change_the_model() -> None:
     model, inputs = demo()
     model.train()
