@@ -128,12 +128,15 @@ def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set
 
 
 def redrawn(model: nn.Module, seed: int) -> nn.Module:
-    """Return a copy with other parameters, zero where they were."""
+    """Return a copy with other parameters, zero where they were, and other running means."""
     model, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.copy_(torch.where(parameter == 0, parameter, noise))
+        for name, mean in model.named_buffers():
+            if name.endswith("running_mean"):
+                mean.copy_(torch.randn(mean.shape, generator=generator, dtype=mean.dtype))
     return model
 
 

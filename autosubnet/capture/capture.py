@@ -33,6 +33,8 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     Raises:
         CaptureError: the model cannot be followed, or computes something else on other inputs.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CaptureError("the model is a ScriptModule, which runs no Python; pass the module that it was made from")
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise CaptureError(f"parameter {name!r} is uninitialized, of a lazy module; run the model once before")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from types import MethodDescriptorType, MethodWrapperType, WrapperDescriptorType
 from typing import Any
 
+import numpy as np
 import torch
 
 SIZES = frozenset({"size", "numel", "nelement", "__len__"})
@@ -81,6 +83,38 @@ def is_getter(func: Callable[..., Any]) -> bool:
 def sets_data(func: Callable[..., Any]) -> bool:
     """Whether ``func`` replaces the memory of a tensor (``x.data = y``)."""
     return isinstance(func, MethodWrapperType) and func.__name__ == "__set__" and name_of(func.__self__) == "data"
+
+
+@cache
+def applied(cls: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """Return ``cls.apply`` as a function of the module that defines the class: what generated code can name."""
+
+    def apply(*args: Any) -> Any:
+        return cls.apply(*args)
+
+    apply.__name__ = apply.__qualname__ = f"{cls.__name__}_apply"
+    apply.__module__ = cls.__module__
+    return apply
+
+
+def is_written_out(args: tuple[Any, ...]) -> bool:
+    """Whether all arguments can stand in generated code."""
+    return all(isinstance(each, (torch.Tensor, int, float, str, torch.dtype, type(None))) for each in _parts(args))
+
+
+def holds_array(arguments: Any) -> bool:
+    """Whether a numpy array is among the arguments: numbers that have left the graph."""
+    return any(isinstance(each, np.ndarray) for each in _parts(arguments))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _parts(each)
+    elif isinstance(value, dict):
+        yield from _parts(list(value.values()))
+    else:
+        yield value
 
 
 def name_of(func: object) -> str:

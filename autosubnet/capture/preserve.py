@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Run ``model`` in train or eval mode inside the block; afterwards it is as it was.
 
     Training flags, the values of buffers and the random states (torch's on the CPU and on the devices that hold the
-    model, numpy's and Python's) are restored.
+    model, numpy's and Python's) are restored. What ``torch.compile`` was applied to runs as plain Python.
 
     Raises:
         CaptureError: a buffer was replaced by another tensor during the block (its old one is back).
@@ -31,7 +32,7 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     generators = random.getstate(), np.random.get_state()
     model.train(training)
     try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), _uncompiled():
             yield
     finally:
         random.setstate(generators[0])
@@ -64,6 +65,13 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
             vars(module).update(attributes)
             module._buffers.clear()
             module._buffers.update(buffers[module])
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and its import takes seconds
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @torch.no_grad()

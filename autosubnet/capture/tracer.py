@@ -13,7 +13,6 @@ import copy
 import inspect
 import operator
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import partial
@@ -22,23 +21,20 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from autosubnet.capture import functions
 from autosubnet.capture.observe import (
     alias_of,
     autocast,
-    info_of,
     is_users,
     random_state,
-    same_memory,
     source_line,
     tensors_in,
-    tensors_of,
 )
 from autosubnet.capture.sizes import Source, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
+from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import draws, may_draw
 from autosubnet.ops.registry import is_leaf
@@ -69,7 +65,7 @@ class Tracer(TorchFunctionMode):
 
     Attributes:
         graph: the recorded operations, in the order in which they ran.
-        replaced: leaf modules and constants that are not the model's own, by the name used in the graph.
+        replaced: leaf modules that are not the model's own, by the name used in the graph.
         fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
         batch: the size that the first dimensions of all inputs share, if they do.
@@ -91,36 +87,30 @@ class Tracer(TorchFunctionMode):
         self.mode: Mode = mode
         self.graph = fx.Graph()
         self.replaced: dict[str, Any] = {}
-        self.fetched: dict[str, torch.Tensor] = {}
         self.baked: list[str] = []
         self.losses: list[tuple[str, frozenset[Source]]] = []
         self.batch: int | None = None
-        self._nodes: Any = WeakIdKeyDictionary()  # tensor -> the node that computes it
-        self._memory: dict[fx.Node, list[weakref.ref[torch.Tensor]]] = {}  # memory root -> tensors over it
-        self._mutated: set[fx.Node] = set()  # memory roots that an in-place operation has written
+        self._values = Values(self.graph, model)
+        self.fetched = self._values.fetched
         self._autocast = autocast()
         self._gradients = gradients
         self._paused = False
         self._path: list[str] = []
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
         self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
-        self._attributes: Any = WeakIdKeyDictionary()
-        for name, tensor in tensors_of(model):
-            if tensor not in self._attributes:
-                self._attributes[tensor] = name
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
         args, kwargs = self._placeholders(args, kwargs)
         with torch.set_grad_enabled(self._gradients), self._patched_calls(), self:
-            self._gradients = torch.is_grad_enabled()  # not under inference_mode
+            self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
         self.graph.output(returned(result, self._node))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
             node.meta.setdefault("module", "")
             node.meta.setdefault("root", node)
-            node.meta["mutated"] = node.meta["root"] in self._mutated
+            node.meta["mutated"] = node.meta["root"] in self._values.mutated
             node.meta.setdefault("drew", False)
             node.meta["draws"] = node.meta["drew"] or draws(node, self._leaf(node))
             node.meta["modes"] = frozenset({self.mode})
@@ -157,7 +147,7 @@ class Tracer(TorchFunctionMode):
 
     def _bind_tree(self, value: Any, node: fx.Node) -> None:
         if isinstance(value, torch.Tensor):
-            self._bind(value, node, node)
+            self._values.bind(value, node, node)
         elif isinstance(value, (tuple, list)):
             for position, each in enumerate(value):
                 self._bind_tree(each, self.graph.call_function(operator.getitem, (node, position)))
@@ -176,12 +166,8 @@ class Tracer(TorchFunctionMode):
 
         apply = torch.autograd.Function.__dict__["apply"]
 
-        def apply_function(cls: type, *args: Any, **kwargs: Any) -> Any:
-            if self._paused:
-                return apply.__get__(None, cls)(*args, **kwargs)
-            raise self._unfollowable(
-                f"{cls.__name__}, a torch.autograd.Function with a backward of its own, is applied"
-            )
+        def apply_function(cls: type[torch.autograd.Function], *args: Any) -> Any:
+            return self._apply(cls, apply.__get__(None, cls), args)
 
         nn.Module.__call__ = call  # type: ignore[method-assign]  # as torch.fx does: put back below
         torch.autograd.Function.apply = classmethod(apply_function)
@@ -191,18 +177,40 @@ class Tracer(TorchFunctionMode):
             nn.Module.__call__ = original  # type: ignore[method-assign]  # see above
             torch.autograd.Function.apply = apply
 
+    def _apply(self, cls: type[torch.autograd.Function], apply: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Record a function with a backward of its own as one vertex; of a checkpoint, what is inside."""
+        if self._paused:
+            return apply(*args)
+        if cls.__name__ == "CheckpointFunction":
+            function, _, *given = args
+            return function(*given)
+        if not functions.is_written_out(args):
+            raise self._unfollowable(
+                f"{cls.__name__}, a torch.autograd.Function, gets arguments that no graph can hold"
+            )
+        node = self.graph.call_function(functions.applied(cls), self._args(args))
+        self._require_same_autocast()
+        with self._pause(), self._watched(node), self._unwritten(args, cls.__name__):
+            result = apply(*args)
+        return self._bind_result(result, node, args)
+
     def _call_module(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         if self._paused:
             return original(module, *args, **kwargs)
-        self._path.append(self._module_names.get(module, self._path[-1] if self._path else ""))
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            return module.module(*args, **kwargs)  # one device computes the same as several
+        outer = self._values.module
+        self._values.module = self._module_names.get(module, outer)
+        self._path.append(self._values.module)
         self._autocasts.append(autocast())
         try:
             if module in self._module_names and self._is_leaf_call(module, args):
                 return self._call_leaf(original, module, args, kwargs)
             return original(module, *args, **kwargs)
         finally:
+            self._values.module = outer
             self._path.pop()
             self._autocasts.pop()
 
@@ -213,9 +221,9 @@ class Tracer(TorchFunctionMode):
         if module is self.model or module in self.frozen or not is_leaf(module):
             return False
         own = [*module.parameters(), *module.buffers()]
-        if not all(tensor in self._attributes for tensor in own):
+        if not all(self._values.name(tensor) is not None for tensor in own):
             return False  # its weights were exchanged for this call
-        return not getattr(module, "inplace", False) or (len(args) == 1 and self._owns(args[0]))
+        return not getattr(module, "inplace", False) or (len(args) == 1 and self._values.owned(args[0]))
 
     def _call_leaf(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -226,16 +234,22 @@ class Tracer(TorchFunctionMode):
             self.replaced[name].inplace = False
         node = self.graph.call_module(name, self._args(args), self._args(kwargs))
         self._require_same_autocast()
-        inputs = list(tensors_in((args, kwargs))) if name in self.opaque else []
-        before = [tensor.detach().clone() for tensor in inputs]
-        with self._pause(), self._watched(node):
+        looked_at = (args, kwargs) if name in self.opaque else ()
+        with self._pause(), self._watched(node), self._unwritten(looked_at, f"module {name!r}"):
             result = original(module, *args, **kwargs)
-        if any(not torch.equal(tensor, value) for tensor, value in zip(inputs, before, strict=True)):
-            raise CaptureError(f"module {name!r} cannot be followed, and writes to its inputs; let it copy them first")
         if getattr(module, "inplace", False):
-            self._bind(result, node, node)
+            self._values.bind(result, node, node)
             return result
         return self._bind_result(result, node, (args, kwargs))
+
+    @contextmanager
+    def _unwritten(self, arguments: Any, who: str) -> Iterator[None]:
+        """Require that what cannot be followed leaves its inputs as they are."""
+        inputs = list(tensors_in(arguments))
+        before = [tensor.detach().clone() for tensor in inputs]
+        yield
+        if any(not torch.equal(tensor, value) for tensor, value in zip(inputs, before, strict=True)):
+            raise CaptureError(f"{who} cannot be followed, and writes to its inputs; let it copy them first")
 
     @contextmanager
     def _watched(self, node: fx.Node) -> Iterator[None]:
@@ -276,7 +290,7 @@ class Tracer(TorchFunctionMode):
             return self._read(name, func, args, kwargs)
         if name in functions.SILENT:
             return func(*args, **kwargs)
-        if name == "__getitem__" and args[1] is ... and self._is_traced(args[0]):
+        if name == "__getitem__" and args[1] is ... and self._values.knows(args[0]):
             return self._all_of(args[0])
         return self._record(func, name, args, kwargs)
 
@@ -285,14 +299,14 @@ class Tracer(TorchFunctionMode):
         with self._pause():
             result = tensor[...]
         node = self._node(tensor)
-        self._bind(result, node, node.meta["root"])
+        self._values.bind(result, node, node.meta["root"])
         return result
 
     def _get(self, getter: Any, tensor: torch.Tensor) -> Any:
         value, name = getter(tensor), getter.__self__.__name__
-        if name == "shape" and self._is_traced(tensor):
+        if name == "shape" and self._values.knows(tensor):
             return sizes_of(tensor, self._node(tensor), self._lose)
-        if isinstance(value, torch.Tensor) and name != "grad" and self._is_traced(tensor):
+        if isinstance(value, torch.Tensor) and name != "grad" and self._values.knows(tensor):
             node = self._attribute(self._node(tensor), name, tensor.ndim)
             return self._bind_result(value, node, (tensor,))
         return value
@@ -305,7 +319,7 @@ class Tracer(TorchFunctionMode):
 
     def _sizes(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         tensor = args[0]
-        if not self._is_traced(tensor):
+        if not self._values.knows(tensor):
             return func(*args, **kwargs)
         if name == "__len__":  # Python insists on a number of its own
             self.losses.append((f"len(tensor) at {source_line()}", frozenset({(self._node(tensor), 0)})))
@@ -319,7 +333,7 @@ class Tracer(TorchFunctionMode):
         return sizes if dim is None else sizes[int(plain(dim))]
 
     def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
-        if self._is_traced(args[0]) and self._varies(self._node(args[0])):
+        if self._values.knows(args[0]) and self._varies(self._node(args[0])):
             self.baked.append(f"{name.strip('_')} at {source_line()}")
         return func(*args, **kwargs)
 
@@ -336,25 +350,27 @@ class Tracer(TorchFunctionMode):
                 f"loop, or by a parametrization"
             )
         pure = functions.out_of_place(func, name, args, kwargs)
-        if pure is not None and self._owns(target):
+        if pure is not None and self._values.owned(target):
             return self._record_out_of_place(pure, func, args, kwargs, target)
         node = self._emit(func, name, args, kwargs)
         root = self._node(target).meta["root"]
         node.meta.update(effect=True, root=root)
-        self._mutated.add(root)
+        self._values.mutated.add(root)
         with self._watched(node):
             result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
-            self._bind(result, node, root)
+            self._values.bind(result, node, root)
         self._follow_write(root, result)
         return result
 
     def _follow_write(self, root: fx.Node, result: Any) -> None:
         """Give every tensor over written memory a node behind the write, so that later reads come after it."""
         everything: Any = ...
-        for tensor in self._holders(root):
+        for tensor in self._values.holders(root):
             if tensor is not result:
-                self._bind(tensor, self.graph.call_function(operator.getitem, (self._nodes[tensor], everything)), root)
+                self._values.bind(
+                    tensor, self.graph.call_function(operator.getitem, (self._node(tensor), everything)), root
+                )
 
     def _record_out_of_place(
         self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
@@ -364,13 +380,15 @@ class Tracer(TorchFunctionMode):
         result = func(*args, **kwargs)
         if any(each.dtype != target.dtype for each in others):
             # An in-place operation keeps the dtype of what it writes, where out of place would promote.
-            self._describe(node, target)
+            self._values.describe(node, target)
             node = self.graph.call_method("to", (node, target.dtype))
-        self._bind(target, node, node)
+        self._values.bind(target, node, node)
         return result
 
     def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         self._require_same_autocast()
+        if functions.holds_array((args, kwargs)):
+            raise self._unfollowable("a numpy array enters the computation")
         op, target, swap = functions.as_node(func, name)
         args, kwargs = functions.positional(args, kwargs)
         arguments = self._args(args[::-1] if swap else args)
@@ -382,79 +400,29 @@ class Tracer(TorchFunctionMode):
         if isinstance(result, torch.Tensor):
             if draws(node, self._leaf(node)) and any(result is source for source in tensors_in(sources)):
                 result = alias_of(result)  # dropout in eval mode: its input must keep its own node
-            self._bind(result, node, self._root(result, node, sources))
+            self._values.bind(result, node, self._values.root(result, node, sources))
             return result
         self._bind_parts(result, node, sources)
         return result
 
     def _bind_parts(self, result: Any, node: fx.Node, sources: Any) -> None:
-        self._describe(node, result)
+        self._values.describe(node, result)
         for position, each in enumerate(result) if isinstance(result, (tuple, list)) else ():
             if isinstance(each, (torch.Tensor, tuple, list)):
                 item = self.graph.call_function(operator.getitem, (node, position))
                 if isinstance(each, torch.Tensor):
-                    self._bind(each, item, self._root(each, item, sources))
+                    self._values.bind(each, item, self._values.root(each, item, sources))
                 else:
                     self._bind_parts(each, item, sources)
 
-    def _root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
-        """The node whose memory ``result`` shares, among those that it was computed from."""
-        for source in tensors_in(sources):
-            if source.layout == result.layout == torch.strided and same_memory(source, result):
-                root: fx.Node = self._node(source).meta["root"]
-                return root
-        return node
-
-    def _bind(self, tensor: torch.Tensor, node: fx.Node, root: fx.Node) -> None:
-        self._describe(node, tensor)
-        node.meta["root"] = root
-        if self._gradients and not torch.is_grad_enabled() and node.op not in ("placeholder", "get_attr"):
-            node = self.graph.call_method("detach", (node,))
-            self._describe(node, tensor)
-            node.meta["root"] = root
-        before = self._nodes.get(tensor)
-        if before is None or before.meta["root"] is not root:
-            self._memory.setdefault(root, []).append(weakref.ref(tensor))
-        self._nodes[tensor] = node
-
-    def _describe(self, node: fx.Node, value: Any) -> None:
-        node.meta["module"] = self._path[-1] if self._path else ""
-        node.meta["value"] = info_of(value)
-
     def _node(self, tensor: torch.Tensor) -> fx.Node:
-        node: fx.Node | None = self._nodes.get(tensor)
+        node = self._values.node(tensor)
         if node is None:
-            node = self._attribute_node(tensor)
-        return node
-
-    def _attribute_node(self, tensor: torch.Tensor) -> fx.Node:
-        name = self._attributes.get(tensor)
-        if name is None:
             raise self._unfollowable(
                 f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation",
                 "register it as a buffer, or compute it with torch operations",
             )
-        if name.startswith("_constant"):
-            self.replaced[name] = tensor
-        self.fetched[name] = tensor
-        node = self.graph.get_attr(name) if "." not in name else self.graph.create_node("get_attr", name)
-        self._bind(tensor, node, node)
         return node
-
-    def _is_traced(self, tensor: Any) -> bool:
-        return isinstance(tensor, torch.Tensor) and (tensor in self._nodes or tensor in self._attributes)
-
-    def _owns(self, tensor: torch.Tensor) -> bool:
-        """Whether the memory of ``tensor`` was made by an operation and no other live tensor shares it."""
-        root = self._node(tensor).meta["root"]
-        if root.op == "get_attr" or root in self._mutated:
-            return False
-        return all(other is tensor for other in self._holders(root))
-
-    def _holders(self, root: fx.Node) -> list[torch.Tensor]:
-        """Return the live tensors over the memory of ``root``."""
-        live = [reference() for reference in self._memory.get(root, ())]
-        return [tensor for tensor in live if tensor is not None and self._nodes[tensor].meta["root"] is root]
 
     def _varies(self, node: fx.Node) -> bool:
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
@@ -471,7 +439,7 @@ class Tracer(TorchFunctionMode):
         return arguments(value, self._node)
 
     def _called(self, tensor: torch.Tensor) -> str:
-        return f"tensor {self._attributes.get(tensor, 'of shape ' + str(tuple(tensor.shape)))!r}"
+        return f"tensor {self._values.name(tensor) or 'of shape ' + str(tuple(tensor.shape))!r}"
 
     def _require_same_autocast(self) -> None:
         if autocast() != self._autocast:
@@ -485,8 +453,8 @@ class Tracer(TorchFunctionMode):
         remedy: str = "move it into a module of its own, which is then kept as it is",
         module: str | None = None,
     ) -> UnfollowableError:
-        here = self._path[-1] if self._path else ""
-        return UnfollowableError(f"{what} at {source_line()}; {remedy}", here if module is None else module)
+        here = self._values.module if module is None else module
+        return UnfollowableError(f"{what} at {source_line()}; {remedy}", here)
 
     def _lose(self, what: str, sources: frozenset[Source]) -> None:
         if is_users(sys._getframe(3)):  # who compares or converts; not who reports it

@@ -11,6 +11,7 @@ from autosubnet.ops import (  # noqa: F401  # imported for their registrations
     linear,
     modes,
     normalization,
+    recurrent,
     reduction,
     reshape,
     slicing,

@@ -7,7 +7,7 @@ from typing import Any
 from autosubnet.ops import registry
 from autosubnet.ops.rule import Rule
 
-from . import cases_arithmetic, cases_elementwise, cases_fresh, cases_mixing, cases_moving, cases_norms
+from . import cases_arithmetic, cases_elementwise, cases_fresh, cases_mixing, cases_moving, cases_norms, cases_recurrent
 from .case import Case
 
 CASES: tuple[Case, ...] = (
@@ -16,6 +16,7 @@ CASES: tuple[Case, ...] = (
     *cases_mixing.CASES,
     *cases_norms.CASES,
     *cases_moving.CASES,
+    *cases_recurrent.CASES,
     *cases_fresh.CASES,
 )
 # Methods that need a device that the machine may not have: they have the very rule of another one.
