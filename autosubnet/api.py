@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 import warnings
@@ -13,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
-from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 
 from autosubnet.capture import Inputs, Trace, capture, guess
-from autosubnet.capture.preserve import preserved
+from autosubnet.capture.flops import count_flops
 from autosubnet.errors import AutoSubnetWarning, GroupError, InputError
 from autosubnet.graph.dependency import DependencyGraph
 from autosubnet.graph.explain import explain
@@ -252,12 +249,15 @@ class AutoSubnet:
         """Return the number of scalar parameters of the model as it stands."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    def compute_flops(self) -> int:
+    def compute_flops(self, module: nn.Module | None = None) -> int:
         """Return the floating-point operations for one example (two a multiply-add), in eval mode.
 
         Counted by ``torch.utils.flop_counter``: convolutions, matrix products and attention.
+
+        Args:
+            module: what takes the same inputs as the model, such as a subnet; by default the model as it stands.
         """
-        return count_flops(self.model, Inputs(self._trace.args, self._trace.kwargs))
+        return count_flops(self.model if module is None else module, Inputs(self._trace.args, self._trace.kwargs))
 
     # ------------------------------------------------------------------ pictures
 
@@ -334,17 +334,6 @@ def _inputs(model: Any, example_inputs: Any) -> tuple[Inputs, str]:
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}; pass a torch.nn.Module")
     return (Inputs.of(example_inputs), "given") if example_inputs is not None else guess(model)
-
-
-def count_flops(module: nn.Module, inputs: Inputs) -> int:
-    """Return the floating-point operations of a module in eval mode, for one example of ``inputs``."""
-    counter = FlopCounterMode(display=False)
-    fed = copy.copy(inputs).map(lambda tensor: tensor.clone())
-    # The counter asks every tensor that a sub-module takes for its gradient function; a parameter has none.
-    detached = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    with preserved(module, training=False), torch.no_grad(), counter:
-        functional_call(module, detached, fed.args, dict(fed.kwargs))
-    return int(counter.get_total_flops()) // (inputs.batch() or 1)
 
 
 def _warn(subnet: fx.GraphModule) -> None:

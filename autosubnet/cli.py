@@ -23,11 +23,13 @@ from autosubnet.graph.groups import Group, Refusal
 from autosubnet.training.settings import Settings
 
 if TYPE_CHECKING:
+    from autosubnet import AutoSubnet
     from autosubnet.viz.report import Row
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
 _DEFAULT = Settings()
+_NAMES = "demo, timm:NAME, torchvision:NAME or package.module:factory"
 
 
 @app.callback()
@@ -37,7 +39,7 @@ def main() -> None:
 
 @app.command()
 def search(
-    supernet: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvision:NAME")],
+    supernet: Annotated[str, typer.Argument(help=_NAMES)],
     data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = _DEFAULT.data,
     data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = _DEFAULT.data_dir,
     out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
@@ -59,8 +61,12 @@ def search(
 
 
 @app.command()
-def inspect(name: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvision:NAME")]) -> None:
-    """Show the vertices, segments and removable groups of a model, and why other segments stay."""
+def inspect(
+    name: Annotated[str, typer.Argument(help=f"{_NAMES}; what stands here is imported")],
+    draw: Annotated[Path | None, typer.Option(help="a picture of the segments: .svg, .png or .dot")] = None,
+) -> None:
+    """Show what of a model can be removed and how much of it, and why other segments stay."""
+    sys.path.insert(0, "")  # a factory may lie in the folder where the command is given
     with _one_sentence_errors():
         from autosubnet import AutoSubnet
         from autosubnet.supernets import create
@@ -70,10 +76,12 @@ def inspect(name: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvi
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         console.print(f"[bold]{name}[/bold]", highlight=False)
         console.print(f"  parameters  {oto.compute_num_params():,}", highlight=False)
+        console.print(f"  FLOPs       {oto.compute_flops():,} for one example", highlight=False)
         console.print(f"  vertices    {len(oto.graph.vertices)}: {counts}", highlight=False)
         console.print(f"  segments    {len(oto.graph.segments)}", highlight=False)
+        console.print(f"  search      {_search_space(oto)}", highlight=False)
         for note in oto.notes:
-            console.print(f"  note        {note}", highlight=False, markup=False)
+            console.print(f"  note        {note}", highlight=False, markup=False, soft_wrap=True)
         console.print()
         if oto.groups:
             console.print(_group_table(oto.groups))
@@ -81,6 +89,27 @@ def inspect(name: Annotated[str, typer.Argument(help="demo, timm:NAME or torchvi
             console.print("No removable groups: every operator is on the only way from input to output.")
         if oto.refused:
             console.print(_refusal_table(oto.refused))
+        if draw is not None:
+            console.print(f"The segments are drawn in {oto.visualize('segments').save(draw)}", soft_wrap=True)
+
+
+def _search_space(oto: AutoSubnet) -> str:
+    """Return, for a person, how many choices there are, and what goes if as many groups go as can go together.
+
+    The model is given up: its groups are set to zero.
+    """
+    if not oto.groups:
+        return "nothing to choose"
+    before = oto.compute_num_params(), oto.compute_flops()
+    together = oto.random_set_zero_groups(target_group_sparsity=1.0)
+    subnet = oto.construct_subnet(verify=False)
+    after = subnet.meta["autosubnet"].num_params[1], oto.compute_flops(subnet)
+    params, flops = (1 - b / a if a else 0.0 for a, b in zip(before, after, strict=True))
+    count = len(oto.groups)
+    return (
+        f"2^{count} sets of {count} groups; {len(together)} can go together, "
+        f"with {params:.1%} of the parameters and {flops:.1%} of the FLOPs"
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnxruntime
@@ -135,3 +136,55 @@ def test_inspect_says_plainly_that_nothing_can_go(monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(cli.app, ["inspect", "demo"])
     assert result.exit_code == 0, result.output
     assert "No removable groups" in result.output
+
+
+@pytest.fixture
+def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a module that makes models, in which commands are given."""
+    (tmp_path / "own_models.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)\n"
+        "    def forward(self, x):\n"
+        "        return self.head(self.a(x) + self.b(x))\n"
+        "def number():\n"
+        "    return 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    sys.modules.pop("own_models", None)
+
+
+def test_inspect_shows_what_can_go_of_anybodys_model(factory: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["inspect", "own_models:Net", "--draw", "net.svg"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    assert "FLOPs       168 for one example" in result.output
+    assert (
+        "2^2 sets of 2 groups; 1 can go together, with 42.9% of the parameters and 42.9% of the FLOPs" in result.output
+    )
+    assert "<svg" in (factory / "net.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("own_models:number", "returns a int; let it return an nn.Module"),
+        ("own_models:missing", "module 'own_models' has no 'missing'"),
+        ("nowhere:Net", "module 'nowhere' cannot be imported"),
+        ("timmm:resnet18", "did you mean timm:resnet18"),
+    ],
+)
+def test_a_factory_that_is_none(factory: Path, name: str, message: str) -> None:
+    result = CliRunner().invoke(cli.app, ["inspect", name])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_picture_that_cannot_be_written(factory: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["inspect", "own_models:Net", "--draw", "nowhere/net.svg"])
+    assert result.exit_code == 1
+    assert "the folder nowhere does not exist" in result.stderr

@@ -1,4 +1,4 @@
-"""Supernets by name: ``demo``, ``timm:NAME`` and ``torchvision:NAME``.
+"""Supernets by name: ``demo``, ``timm:NAME``, ``torchvision:NAME``, and anybody's by ``package.module:factory``.
 
 A new supernet of this package is one more entry of ``_SUPERNETS``; a new model library one more of ``_ZOOS``.
 """
@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -71,15 +72,16 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     """Build a supernet with random weights; none are ever downloaded.
 
     Args:
-        name: ``"demo"``, ``"timm:NAME"`` or ``"torchvision:NAME"``, such as ``"torchvision:resnet18"``.
-        **kwargs: for the supernet's class, ``timm.create_model`` or ``torchvision.models.get_model``.
+        name: ``"demo"``, ``"timm:NAME"``, ``"torchvision:NAME"`` (such as ``"torchvision:resnet18"``), or
+            ``"package.module:factory"``: something callable in a module that can be imported, which returns a model.
+        **kwargs: for the supernet's class, ``timm.create_model``, ``torchvision.models.get_model`` or the factory.
 
     Returns:
         The model in train mode.
 
     Raises:
-        InputError: if the name is unknown, its library is missing, the model does not take the arguments, or
-            the arguments ask for trained weights.
+        InputError: if the name is unknown, its library is missing, the model does not take the arguments, the
+            arguments ask for trained weights, or a factory returns something else than a model.
     """
     asked = [argument for argument in _WEIGHT_ARGUMENTS if kwargs.get(argument)]
     if asked:
@@ -100,6 +102,8 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if name in _SUPERNETS:
         return _SUPERNETS[name]
     prefix, _, model = name.partition(":")
+    if model and prefix not in _ZOOS:
+        return _factory(name, prefix, model)
     if prefix not in _ZOOS:
         raise InputError(f"No supernet is called {name!r}{_suggest(name, names())}")
     if not find_spec(prefix):
@@ -109,6 +113,25 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if model not in known:
         raise InputError(f"{prefix} has no model {model!r}{_suggest(name, [f'{prefix}:{one}' for one in known])}")
     return lambda **kwargs: zoo.build(model, **kwargs)
+
+
+def _factory(name: str, module: str, function: str) -> Callable[..., nn.Module]:
+    """Import what somebody else builds models with."""
+    try:
+        factory = getattr(import_module(module), function)
+    except ImportError as error:
+        close = _suggest(name, names()) if get_close_matches(module, _ZOOS) else ""
+        raise InputError(f"{name}: module {module!r} cannot be imported: {error}{close}") from error
+    except AttributeError as error:
+        raise InputError(f"{name}: module {module!r} has no {function!r}") from error
+
+    def build(**kwargs: Any) -> nn.Module:
+        model = factory(**kwargs)
+        if not isinstance(model, nn.Module):
+            raise InputError(f"{name} returns a {type(model).__name__}; let it return an nn.Module")
+        return model
+
+    return build
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -14,8 +14,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from autosubnet.api import count_flops
 from autosubnet.capture import Inputs
+from autosubnet.capture.flops import count_flops
 
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "accelerate")
 
