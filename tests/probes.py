@@ -68,6 +68,12 @@ def run(module: nn.Module, inputs: Inputs, *, train: bool, seed: int = 0) -> lis
         return tensors(module(*inputs))
 
 
+def probe(module: nn.Module, inputs: Inputs, *, train: bool) -> list[Tensor]:
+    """Return what :func:`run` does, without changing the module."""
+    with restored(module), torch.no_grad():
+        return run(module, inputs, train=train)
+
+
 @contextmanager
 def restored(network: nn.Module) -> Iterator[None]:
     """Put a network back afterwards: its mode, its parameters and buffers, and that it has no gradients."""

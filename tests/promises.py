@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import torch
-from probes import Inputs, Kept, largest, parameters, redraw, restored, run, structure, survivors, variation
+from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, run, structure, survivors, variation
 from removal import num_params
 from torch import Tensor, fx, nn
 from torch.optim import Optimizer
@@ -48,7 +48,7 @@ def same_outputs(
 
 def variations(model: nn.Module, example_inputs: Inputs, *, train: bool = False) -> list[float]:
     """Return the variation of each output over eight random examples; every one must be above rounding."""
-    outputs = run(copy.deepcopy(model), redraw(example_inputs, 8, 99), train=train)
+    outputs = probe(model, redraw(example_inputs, 8, 99), train=train)
     found = [variation(output.detach()) for output in outputs]
     for number, (output, value) in enumerate(zip(outputs, found, strict=True)):
         assert value > 1e-9 * largest(output), f"output {number} ignores the input: variation {value:.3g}"
@@ -75,7 +75,7 @@ def takes(model: nn.Module, inputs: Inputs) -> bool:
     """Whether the model runs on ``inputs``: most that end in a linear layer take one resolution only."""
     try:
         with torch.no_grad():
-            run(copy.deepcopy(model), inputs, train=False)
+            probe(model, inputs, train=False)
     except (RuntimeError, AssertionError):  # timm and torchvision assert the size of an image
         return False
     return True
@@ -90,7 +90,7 @@ def equal_train_outputs(
 ) -> float:
     """Promise 2: equal outputs in train mode from the same random state, and equal buffers afterwards."""
     model = copy.deepcopy(model)
-    outputs = run(copy.deepcopy(model), redraw(example_inputs, 8, 99), train=True)
+    outputs = probe(model, redraw(example_inputs, 8, 99), train=True)
     varies = [variation(output.detach()) for output in outputs]
     in_eval = variations(model, example_inputs)
     if len(in_eval) == len(varies):  # no auxiliary heads: an output that train mode makes constant still has a scale

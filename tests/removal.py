@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from probes import Inputs, Kept, largest, parameters, redraw, restored, run, variation
+from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, run, variation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -19,9 +19,8 @@ def num_params(module: nn.Module) -> int:
 
 def num_flops(module: nn.Module, example_inputs: Inputs) -> int:
     """Count the multiply-adds, twice, of one forward pass."""
-    module = copy.deepcopy(module).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(*example_inputs)
+    with restored(module), FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(*example_inputs)
     return int(counter.get_total_flops())
 
 
@@ -73,7 +72,7 @@ def _matters(subnet: nn.Module, name: str, example_inputs: Inputs) -> bool:
     changed = copy.deepcopy(subnet)
     for train, scale in itertools.product((False, True), (-1, -3, 10, -30, 100, -1000)):
         changed.get_parameter(name).copy_(subnet.get_parameter(name).flip(-1) * scale)
-        before, after = (run(copy.deepcopy(each), example_inputs, train=train) for each in (subnet, changed))
+        before, after = (probe(each, example_inputs, train=train) for each in (subnet, changed))
         if not all(map(torch.equal, before, after)):
             return True
     return False
@@ -113,8 +112,7 @@ def set_zero(model: nn.Module, groups: Sequence[Any]) -> None:
 def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set[tuple[int, int]]:
     """Return (output, input) where redrawing that input alone changes that output."""
     base, other = redraw(example_inputs, 8, 50), redraw(example_inputs, 8, 51)
-    model = copy.deepcopy(model)
-    with torch.no_grad():
+    with restored(model), torch.no_grad():
         expected = run(model, base, train=train)
         changed = [
             run(model, (*base[:place], other[place], *base[place + 1 :]), train=train) for place in range(len(base))
@@ -146,7 +144,7 @@ def wake(model: nn.Module, example_inputs: Inputs) -> None:
     What is zero stays zero.
     """
     for seed in range(4):
-        outputs = run(copy.deepcopy(model), redraw(example_inputs, 8, 99), train=False)
+        outputs = probe(model, redraw(example_inputs, 8, 99), train=False)
         if all(variation(output.detach()) > 1e-9 * largest(output) for output in outputs):
             return
         model.load_state_dict(redrawn(model, seed).state_dict())
@@ -161,7 +159,7 @@ def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs) -> 
     Required are the floating-point inputs, or where there is none the first.
     """
     required = [place for place, value in enumerate(example_inputs) if value.is_floating_point()] or [0]
-    in_eval, in_train = (len(run(copy.deepcopy(model), example_inputs, train=train)) for train in (False, True))
+    in_eval, in_train = (len(probe(model, example_inputs, train=train)) for train in (False, True))
     for train in (False, True) if in_train > in_eval else (False,):
         lost = dependences(before, example_inputs, train=train) - dependences(model, example_inputs, train=train)
         lost = {(output, place) for output, place in lost if place in required and not (train and output < in_eval)}
