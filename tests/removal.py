@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, run, variation
+from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, variation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -112,11 +112,10 @@ def set_zero(model: nn.Module, groups: Sequence[Any]) -> None:
 def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set[tuple[int, int]]:
     """Return (output, input) where redrawing that input alone changes that output."""
     base, other = redraw(example_inputs, 8, 50), redraw(example_inputs, 8, 51)
-    with restored(model), torch.no_grad():
-        expected = run(model, base, train=train)
-        changed = [
-            run(model, (*base[:place], other[place], *base[place + 1 :]), train=train) for place in range(len(base))
-        ]
+    expected = probe(model, base, train=train)  # each from the same buffers: a power iteration moves on
+    changed = [
+        probe(model, (*base[:place], other[place], *base[place + 1 :]), train=train) for place in range(len(base))
+    ]
     return {
         (number, place)
         for place, outputs in enumerate(changed)
