@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, variation
+from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, run, variation
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
