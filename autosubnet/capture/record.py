@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -39,12 +40,12 @@ class Recorder:
         with preserved(self.model, training=True):
             frozen = frozenset(module for module in self.model.modules() if not module.training)
         try:
-            tracer = self._run(Tracer(self.model, mode, self.opaque, frozen), inputs)
+            tracer = self._run(mode, frozen, inputs)
         except CaptureError:
             raise
         except Exception:  # noqa: BLE001  # it may run without gradients only: writes to views, out= arguments
             try:
-                tracer = self._run(Tracer(self.model, mode, self.opaque, frozen, gradients=False), inputs)
+                tracer = self._run(mode, frozen, inputs, gradients=False)
             except CaptureError:
                 raise
             except Exception as error:
@@ -52,7 +53,19 @@ class Recorder:
         _drop_unread(tracer)
         return tracer
 
-    def _run(self, tracer: Tracer, inputs: Inputs) -> Tracer:
+    def _run(self, mode: Mode, frozen: Set[nn.Module], inputs: Inputs, gradients: bool = True) -> Tracer:
+        for keys in (False, True):
+            tracer = Tracer(self.model, mode, self.opaque, frozen, gradients, keys)
+            try:
+                self._run_once(tracer, inputs)
+            except Exception:
+                if keys or not tracer.needs_keys:
+                    raise
+            else:
+                break
+        return tracer
+
+    def _run_once(self, tracer: Tracer, inputs: Inputs) -> None:
         tracer.batch = inputs.batch()
         fed = inputs.map(lambda tensor: tensor.clone())
         with preserved(self.model, training=tracer.mode == "train"):
@@ -60,7 +73,6 @@ class Recorder:
             tracer.run(fed.args, fed.kwargs)
             if before != other_random_states():
                 tracer.baked.append(f"random numbers of Python or numpy, drawn by forward in {tracer.mode} mode")
-        return tracer
 
     def attempt(self, mode: Mode, inputs: Inputs) -> Tracer | None:
         """Return the record of a run, or ``None`` where the model refuses these inputs."""

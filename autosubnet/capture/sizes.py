@@ -1,7 +1,8 @@
 """Numbers that remember where in the graph they came from, so that arithmetic on sizes is recorded.
 
 Where Python code leaves that arithmetic (``int(size)``) or decides by it (``if size > 24``), the graph loses the
-size; that is reported, with the sizes in question.
+size; that is reported, with the sizes in question. As a key of a table a size would bring back what was computed for
+another tensor of the same size, or in an earlier run; so it is none where the model can do without.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import fx
 
 Source = tuple[fx.Node, int | None]
 """A size in the graph: the node of a tensor and a dimension of it, or ``None`` for its number of entries."""
+KEY = "a size as a key"
 OnLoss = Callable[[str, frozenset[Source]], None]
 """Told what was lost, and the sizes that it was computed from."""
 
@@ -83,6 +85,18 @@ def plain(value: float) -> float:
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
+def in_graph(value: Any, graph: fx.Graph) -> Any:
+    """Return the node that computes a number, if it is one of ``graph``; else the number."""
+    if not isinstance(value, TracedNumber):
+        return value
+    return value.node if value.node.graph is graph else plain(value)  # type: ignore[arg-type]  # a number
+
+
+def _hash(self: Any) -> int:
+    self._lose(KEY)
+    return hash(plain(self))
+
+
 def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
     def method(self: TracedNumber, *others: Any) -> Any:
         operands = (*others, self) if swap else (self, *others)
@@ -91,8 +105,8 @@ def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
         value = function(*(plain(each) for each in operands))
 
         def emit() -> fx.Node:
-            args = tuple(each.node if isinstance(each, TracedNumber) else each for each in operands)
-            return self.node.graph.call_function(function, args)
+            graph = self.node.graph
+            return graph.call_function(function, tuple(in_graph(each, graph) for each in operands))
 
         sources = self._sources.union(*(each._sources for each in others if isinstance(each, TracedNumber)))
         return traced(value, emit, sources, self._on_loss)
@@ -110,7 +124,7 @@ def _decision(name: str) -> Callable[..., Any]:
 
 
 for _class in (TracedInt, TracedFloat):
-    _class.__hash__ = _class.__mro__[2].__hash__  # type: ignore[method-assign,assignment]  # a new __eq__ would take it away
+    _class.__hash__ = _hash  # type: ignore[method-assign]  # a new __eq__ would take it away
     for _name in ("lt", "le", "gt", "ge", "eq", "ne", "bool"):
         setattr(_class, f"__{_name}__", _decision(f"__{_name}__"))
     for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "pow", "lshift", "rshift", "and_", "or_", "xor"):

@@ -15,26 +15,27 @@ from autosubnet.capture.sizes import TracedNumber
 from autosubnet.errors import CaptureError
 
 NodeOf = Callable[[torch.Tensor], fx.Node]
+NumberOf = Callable[[TracedNumber], Any]
 
 
-def arguments(value: Any, node_of: NodeOf) -> Any:
+def arguments(value: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
     """Return the arguments of a call with a node in place of each tensor and each traced number."""
     if isinstance(value, torch.Tensor):
         return node_of(value)
     if isinstance(value, TracedNumber):
-        return value.node
+        return number_of(value)
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(arguments(each, node_of) for each in value)
+        return tuple(arguments(each, node_of, number_of) for each in value)
     if isinstance(value, list):
-        return [arguments(each, node_of) for each in value]
+        return [arguments(each, node_of, number_of) for each in value]
     if isinstance(value, dict):
-        return {key: arguments(each, node_of) for key, each in value.items()}
+        return {key: arguments(each, node_of, number_of) for key, each in value.items()}
     if isinstance(value, slice):
-        return slice(*(arguments(each, node_of) for each in (value.start, value.stop, value.step)))
+        return slice(*(arguments(each, node_of, number_of) for each in (value.start, value.stop, value.step)))
     return value
 
 
-def returned(result: Any, node_of: NodeOf) -> Any:
+def returned(result: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
     """Return what a model returns with nodes in place of tensors, in the same structure.
 
     Raises:
@@ -43,19 +44,19 @@ def returned(result: Any, node_of: NodeOf) -> Any:
     if isinstance(result, torch.Tensor):
         return node_of(result)
     if isinstance(result, TracedNumber):
-        return result.node
+        return number_of(result)
     if hasattr(type(result), "n_sequence_fields"):  # torch.return_types
-        return _made(result, ([returned(each, node_of) for each in result],), {})
+        return _made(result, ([returned(each, node_of, number_of) for each in result],), {})
     if is_dataclass(result):
         given = [each.name for each in fields(result) if each.init]
-        return _made(result, (), {name: returned(getattr(result, name), node_of) for name in given})
+        return _made(result, (), {name: returned(getattr(result, name), node_of, number_of) for name in given})
     if isinstance(result, torch.Size):
-        return tuple(returned(each, node_of) for each in result)
+        return tuple(returned(each, node_of, number_of) for each in result)
     if isinstance(result, (tuple, list)):
-        items = [returned(each, node_of) for each in result]
+        items = [returned(each, node_of, number_of) for each in result]
         return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
     if isinstance(result, dict):
-        named = {key: returned(each, node_of) for key, each in result.items()}
+        named = {key: returned(each, node_of, number_of) for key, each in result.items()}
         return named if type(result) is dict else _made(result, (named,), {})
     if result is None or isinstance(result, (bool, int, float, str)):
         return result

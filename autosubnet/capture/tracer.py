@@ -31,7 +31,7 @@ from autosubnet.capture.observe import (
     source_line,
     tensors_in,
 )
-from autosubnet.capture.sizes import Source, plain, sizes_of, traced
+from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.values import Values
@@ -62,12 +62,14 @@ class Tracer(TorchFunctionMode):
         frozen: modules that the model keeps in eval mode when it trains; they are traced into, so that what they
             do is written out and no longer depends on a mode.
         gradients: run as in training, so that what forward computes under ``no_grad`` can be told from the rest.
+        keys: let sizes be keys of tables; else they are not hashable, which caches take for a reason to do without.
 
     Attributes:
         graph: the recorded operations, in the order in which they ran.
         replaced: leaf modules that are not the model's own, by the name used in the graph.
         fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
+        needs_keys: whether a size was asked to be a key.
         batch: the size that the first dimensions of all inputs share, if they do.
         losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
@@ -79,6 +81,7 @@ class Tracer(TorchFunctionMode):
         opaque: Set[str] = frozenset(),
         frozen: Set[nn.Module] = frozenset(),
         gradients: bool = True,
+        keys: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -94,6 +97,8 @@ class Tracer(TorchFunctionMode):
         self.fetched = self._values.fetched
         self._autocast = autocast()
         self._gradients = gradients
+        self._keys = keys
+        self.needs_keys = False
         self._paused = False
         self._path: list[str] = []
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
@@ -105,7 +110,7 @@ class Tracer(TorchFunctionMode):
         with torch.set_grad_enabled(self._gradients), self._patched_calls(), self:
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
-        self.graph.output(returned(result, self._node))
+        self.graph.output(returned(result, self._node, self._number))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
             node.meta.setdefault("module", "")
@@ -424,6 +429,12 @@ class Tracer(TorchFunctionMode):
             )
         return node
 
+    def _number(self, number: TracedNumber) -> Any:
+        """Return what stands for a number in the graph: one that Python code kept from an earlier run is fixed."""
+        if number.node.graph is not self.graph:
+            self.losses.append((f"a size kept from an earlier run at {source_line()}", number._sources))
+        return in_graph(number, self.graph)
+
     def _varies(self, node: fx.Node) -> bool:
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
         seen, stack = set(), [node]
@@ -436,7 +447,7 @@ class Tracer(TorchFunctionMode):
         return False
 
     def _args(self, value: Any) -> Any:
-        return arguments(value, self._node)
+        return arguments(value, self._node, self._number)
 
     def _called(self, tensor: torch.Tensor) -> str:
         return f"tensor {self._values.name(tensor) or 'of shape ' + str(tuple(tensor.shape))!r}"
@@ -458,4 +469,7 @@ class Tracer(TorchFunctionMode):
 
     def _lose(self, what: str, sources: frozenset[Source]) -> None:
         if is_users(sys._getframe(3)):  # who compares or converts; not who reports it
+            if what == KEY and not self._keys:
+                self.needs_keys = True
+                raise TypeError("a size that is being recorded is no key")
             self.losses.append((f"{what} at {source_line()}", sources))

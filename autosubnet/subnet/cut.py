@@ -102,7 +102,7 @@ class _Solver:
         call, rule = self.view.calls[node], self.view.rules[node]
         named: set[Key] = set()
         if node not in self.erasure.replace:
-            for link in rule.ties(call):
+            for link in rule.ties(call) if node.meta["value"] is not None else ():  # numbers have no indices
                 if isinstance(link, Tie):
                     tie = Tie(
                         self.value(link.source), link.source_dim, self.value(link.target), link.target_dim,

@@ -1,5 +1,6 @@
 """Arithmetic on sizes is recorded; what leaves it is reported with its line."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -164,3 +165,46 @@ def test_a_decision_by_the_number_of_channels_is_not() -> None:
         return y * int(y.shape[1]) if x.size(1) > 2 else y
 
     assert not capture(Applied(body), Inputs.of(images())).frozen
+
+
+@functools.lru_cache
+def _halves(length: int) -> tuple[int, int]:
+    return length // 2, length - length // 2
+
+
+def halves(length: int) -> tuple[int, int]:
+    """As einops does: what is no key is computed."""
+    try:
+        return _halves(length)
+    except TypeError:
+        return _halves.__wrapped__(length)
+
+
+def test_a_cache_does_not_mix_up_the_sizes_of_two_inputs() -> None:
+    class Two(torch.nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            return (*x.split(halves(x.shape[1]), 1), *y.split(halves(y.shape[1]), 1))
+
+    trace = capture(Two(), Inputs.of((torch.randn(2, 6), torch.randn(2, 6))))
+    assert not trace.frozen
+    x, y = torch.randn(2, 8), torch.randn(2, 5)
+    assert [part.shape[1] for part in trace.module("eval")(x, y)] == [4, 4, 2, 3]
+
+
+def test_a_table_of_sizes_is_read_and_reported() -> None:
+    table = {6: 1.0, 8: 2.0, 9: 3.0, 12: 4.0, 16: 5.0}
+    trace = capture(Applied(lambda m, x: m.conv(x) * table.get(x.shape[2], 0.5)), Inputs.of((images(),)))
+    assert any("a size as a key" in each and "test_sizes.py" in each for each in trace.frozen)
+
+
+def test_a_size_kept_from_an_earlier_run_is_fixed_and_reported() -> None:
+    class Keeps(Applied):
+        kept: Any = None
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        m.kept = m.kept or x.shape[2]
+        return m.conv(x) * m.kept
+
+    trace = capture(Keeps(body), Inputs.of((images(),)))
+    assert any("a size kept from an earlier run" in each for each in trace.frozen)
+    trace.graph.lint()

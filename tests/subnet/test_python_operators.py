@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 import autosubnet
@@ -91,3 +92,28 @@ def test_operator_on_a_zero(function: Callable[[Tensor], Tensor]) -> None:
     model = settled(Beside(function), X)
     subnet = shrink(model, (X,), "a", "b")
     assert {"a", "b"} & left(subnet) == set()
+
+
+NUMBERS: dict[str, Callable[[int], int]] = {
+    "-n": operator.neg,
+    "2 n - n": lambda n: 2 * n - n,
+    "1 n": lambda n: 1 * n,
+    "(n + 1) // 1": lambda n: (n + 1) // 1,
+}
+
+
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
+def test_arithmetic_on_sizes_beside_a_cut(number: Callable[[int], int]) -> None:
+    """Numbers have no channels: what is tied elsewhere is cut all the same."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(6, 4), nn.Linear(6, 3), nn.Linear(7, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.head(torch.cat([self.a(x), self.b(x)], 1))
+            return y[number(x.shape[0]) :].sum() + y
+
+    subnet = shrink(settled(Net(), X), (X,), "b")
+    assert subnet.get_parameter("head.weight").shape == (2, 4)
