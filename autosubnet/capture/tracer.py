@@ -339,6 +339,8 @@ class Tracer(TorchFunctionMode):
 
     def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         if self._values.knows(args[0]) and self._varies(self._node(args[0])):
+            if name != "__bool__" and self._is_random(self._node(args[0])):
+                raise self._unfollowable(f"a random number is read off a tensor ({name.strip('_')})")
             self.baked.append(f"{name.strip('_')} at {source_line()}")
         return func(*args, **kwargs)
 
@@ -437,14 +439,11 @@ class Tracer(TorchFunctionMode):
 
     def _varies(self, node: fx.Node) -> bool:
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
-        seen, stack = set(), [node]
-        while stack:
-            each = stack.pop()
-            if each.op in ("placeholder", "get_attr", "call_module") or draws(each, None):
-                return True
-            stack.extend(source for source in each.all_input_nodes if source not in seen)
-            seen.update(each.all_input_nodes)
-        return False
+        return any(each.op in ("placeholder", "get_attr", "call_module") or draws(each, None) for each in _ahead(node))
+
+    def _is_random(self, node: fx.Node) -> bool:
+        """Whether a node's value depends on random numbers."""
+        return any(each.meta.get("drew") or draws(each, self._leaf(each)) for each in _ahead(node))
 
     def _args(self, value: Any) -> Any:
         return arguments(value, self._node, self._number)
@@ -473,3 +472,13 @@ class Tracer(TorchFunctionMode):
                 self.needs_keys = True
                 raise TypeError("a size that is being recorded is no key")
             self.losses.append((f"{what} at {source_line()}", sources))
+
+
+def _ahead(node: fx.Node) -> Iterator[fx.Node]:
+    """Yield a node and all that it is computed from."""
+    seen, stack = {node}, [node]
+    while stack:
+        each = stack.pop()
+        yield each
+        stack.extend(source for source in each.all_input_nodes if source not in seen)
+        seen.update(each.all_input_nodes)

@@ -256,3 +256,20 @@ def test_inputs_that_do_not_fit_forward() -> None:
         capture(nn.Linear(4, 2), Inputs.of((rows(), rows())))
     with pytest.raises(CaptureError, match=r"do not fit forward\(\).*unexpected keyword argument 'y'"):
         capture(nn.Linear(4, 2), Inputs.of({"input": rows(), "y": rows()}))
+
+
+class Jitter(nn.Module):
+    """Scales by a number that it draws in train mode."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1.0 + torch.rand(()).item() if self.training else 1.0)
+
+
+def test_a_random_number_that_python_reads_makes_its_module_opaque() -> None:
+    trace = check(Applied(lambda m, x: m.jitter(m.conv(x)), jitter=Jitter()), images())
+    assert "jitter" in {node.target for node in trace.graph.nodes}
+
+
+def test_a_random_number_that_python_reads_in_the_model_itself_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"a random number is read off a tensor \(item\) at .*test_control\.py:\d+"):
+        capture(Jitter(), Inputs.of((images(),)))
