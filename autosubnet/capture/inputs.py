@@ -56,7 +56,8 @@ class Inputs:
 def others(inputs: Inputs, batch: int | None, seed: int = 0, resize: Resize | None = None) -> Inputs:
     """Return inputs of other values, drawn from those given, and with another batch size where that is known.
 
-    A mask of ones becomes a mask whose last column is zero, so that code that drops full masks is seen.
+    A mask of ones becomes a mask whose last column is zero, so that code that drops full masks is seen; other integers
+    keep their largest (first) and their smallest (last), so that a mask that masks something still does.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -69,8 +70,12 @@ def others(inputs: Inputs, batch: int | None, seed: int = 0, resize: Resize | No
             return tensor.new_empty(shape)
         index = torch.randint(tensor.numel(), (count,), generator=generator).to(tensor.device)
         result = tensor.detach().reshape(-1)[index].reshape(shape)
-        if not tensor.is_floating_point() and tensor.ndim > 1 and bool((tensor == 1).all()):
-            result[..., -1] = 0
+        numbers = not (tensor.is_floating_point() or tensor.is_complex())
+        if numbers and tensor.ndim > 1 and count:
+            if bool((tensor == 1).all()):
+                result[..., -1] = 0
+            else:  # a mask that masks something still does
+                result.view(-1)[0], result.view(-1)[-1] = tensor.max(), tensor.min()
         return result
 
     return inputs.map(other)

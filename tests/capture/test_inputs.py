@@ -169,3 +169,12 @@ def test_other_resolutions_and_lengths() -> None:
     for resize in RESIZES:
         assert shape(resize, 4, 6) == [4, 6], "rows of features have one size"
         assert shape(resize) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool])
+def test_a_mask_that_masks_something_still_does(dtype: torch.dtype, seed: int) -> None:
+    mask = torch.ones(2, 7, dtype=dtype)
+    mask[-1, -1] = 0
+    (other,) = others(Inputs.of(mask), 3, seed).args
+    assert set(other.flatten().tolist()) == {0, 1}
