@@ -74,10 +74,11 @@ def _coarseness(dtype: torch.dtype) -> float:
 
 
 def _dtypes(module: nn.Module, inputs: Inputs) -> set[torch.dtype]:
-    """Return the real dtypes of all floating-point and complex results in eval mode."""
+    """Return the real dtypes of all floating-point and complex results, in both modes."""
     seen: set[torch.dtype] = set()
     with _Watch(seen):
-        run(module, inputs, training=False)
+        for training in (False, True):
+            run(module, inputs, training)
     return seen
 
 

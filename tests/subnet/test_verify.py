@@ -294,3 +294,24 @@ def test_rounding_that_a_norm_blows_up_is_no_difference(monkeypatch: pytest.Monk
     damage(monkeypatch, lambda subnet: subnet.get_submodule("mix").weight.data.mul_(1 + 2**-52))
     report = report_of(autosubnet.remove_zeros(model, x))
     assert {"a.weight", "a.bias"} <= set(report.removed_params)
+
+
+def test_a_graph_that_draws_in_its_own_dtype_in_train_mode_alone() -> None:
+    """As float64 it would draw other numbers than its model; in float32 both draw the same."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x) + self.b(x)
+            if self.training:
+                y = y * torch.rand(x.shape, dtype=x.dtype, device=x.device)
+            return self.head(y)
+
+    model = Net()
+    zero(model, ["a"])
+    report = report_of(autosubnet.remove_zeros(model, torch.randn(4, 6)))
+    assert report.dtype == "float32"
+    assert report.training_notes == ()
