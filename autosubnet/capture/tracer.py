@@ -10,7 +10,6 @@ does, they stay as they are and every value of that memory is marked ``mutated``
 from __future__ import annotations
 
 import copy
-import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -31,6 +30,8 @@ from autosubnet.capture.observe import (
     source_line,
     tensors_in,
 )
+from autosubnet.capture.patching import patched
+from autosubnet.capture.placeholders import placeholders
 from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
@@ -106,8 +107,8 @@ class Tracer(TorchFunctionMode):
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
-        args, kwargs = self._placeholders(args, kwargs)
-        with torch.set_grad_enabled(self._gradients), self._patched_calls(), self:
+        args, kwargs = placeholders(self.model, self._values, args, kwargs)
+        with torch.set_grad_enabled(self._gradients), patched(self._call_module, self._apply), self:
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
         self.graph.output(returned(result, self._node, self._number))
@@ -123,64 +124,7 @@ class Tracer(TorchFunctionMode):
     def _leaf(self, node: fx.Node) -> nn.Module | None:
         return self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
-    # ------------------------------------------------------------------ inputs and outputs
-
-    def _placeholders(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        try:
-            bound = inspect.signature(self.model.forward).bind(*args, **kwargs)
-        except TypeError as error:
-            raise CaptureError(f"the example inputs do not fit forward() of the model: {error}") from error
-        parameters = inspect.signature(self.model.forward).parameters
-        for name, value in bound.arguments.items():
-            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-                for position, each in enumerate(value):
-                    self._placeholder(f"{name}_{position}", each, inspect.Parameter.empty)
-            elif parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                for key, each in value.items():
-                    self._placeholder(key, each, inspect.Parameter.empty)
-            else:
-                self._placeholder(name, value, parameters[name].default)
-        return bound.args, bound.kwargs
-
-    def _placeholder(self, name: str, value: Any, default: Any) -> None:
-        node = (
-            self.graph.placeholder(name)
-            if default is inspect.Parameter.empty
-            else self.graph.placeholder(name, default_value=default)
-        )
-        self._bind_tree(value, node)
-
-    def _bind_tree(self, value: Any, node: fx.Node) -> None:
-        if isinstance(value, torch.Tensor):
-            self._values.bind(value, node, node)
-        elif isinstance(value, (tuple, list)):
-            for position, each in enumerate(value):
-                self._bind_tree(each, self.graph.call_function(operator.getitem, (node, position)))
-        elif isinstance(value, dict):
-            for key, each in value.items():
-                self._bind_tree(each, self.graph.call_function(operator.getitem, (node, key)))
-
     # ------------------------------------------------------------------ modules
-
-    @contextmanager
-    def _patched_calls(self) -> Iterator[None]:
-        original = nn.Module.__call__
-
-        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return self._call_module(original, module, args, kwargs)
-
-        apply = torch.autograd.Function.__dict__["apply"]
-
-        def apply_function(cls: type[torch.autograd.Function], *args: Any) -> Any:
-            return self._apply(cls, apply.__get__(None, cls), args)
-
-        nn.Module.__call__ = call  # type: ignore[method-assign]  # as torch.fx does: put back below
-        torch.autograd.Function.apply = classmethod(apply_function)
-        try:
-            yield
-        finally:
-            nn.Module.__call__ = original  # type: ignore[method-assign]  # see above
-            torch.autograd.Function.apply = apply
 
     def _apply(self, cls: type[torch.autograd.Function], apply: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Record a function with a backward of its own as one vertex; of a checkpoint, what is inside."""
