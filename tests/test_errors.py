@@ -381,3 +381,13 @@ def test_a_parameter_that_was_taken_out_of_the_model() -> None:
     del model.conv2.conv.weight
     with pytest.raises(StateError, match=r"parameter 'conv2\.conv\.weight' is gone from the model"):
         optimizer.step()
+
+
+def test_a_model_without_values_has_groups_but_no_subnet() -> None:
+    names = [group.name for group in AutoSubnet(Linear(), torch.randn(2, 4)).groups]
+    with torch.device("meta"):
+        model = Linear()
+    oto = AutoSubnet(model, torch.empty(2, 4, device="meta"))
+    assert [group.name for group in oto.groups] == names
+    with pytest.raises(InputError, match="is on the meta device, without values; load them"):
+        oto.construct_subnet()

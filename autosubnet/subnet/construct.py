@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from autosubnet.capture import Trace
-from autosubnet.errors import NonFiniteError
+from autosubnet.errors import InputError, NonFiniteError
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.subnet.cut import cuts
@@ -33,6 +33,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
         the model. ``.meta["autosubnet"]`` holds the :class:`Report`.
 
     Raises:
+        InputError: a weight is on the meta device.
         NonFiniteError: a weight is NaN or infinite.
         VerificationError: the result differs from the model.
     """
@@ -50,6 +51,9 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
 
 
 def _require_finite(view: GraphView) -> None:
+    for name, parameter in view.parameters.items():
+        if parameter.is_meta:
+            raise InputError(f"parameter {name!r} is on the meta device, without values; load them before constructing")
     named = [(name, p) for name, p in view.parameters.items() if p.dtype.is_signed and p.numel()]
     if not named:
         return
