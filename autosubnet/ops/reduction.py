@@ -55,16 +55,17 @@ class Window(Spatial):
         self.maximum = maximum
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1; not written out where a ceiling is taken."""
+        """As many as windows fit."""
         count = self.dims or len(call.shape) - 2
         kernel = call.setting("kernel_size", 1)
         dilation = call.setting("dilation", 4, 1) if self.maximum else 1
         settings = [kernel, call.setting("stride", 2) or kernel, call.setting("padding", 3, 0), dilation]
         given, lead = sizes.of(call.input), len(call.shape) - count
-        if call.setting("ceil_mode", 5 if self.maximum else 4, False) or not all(map(is_plain, settings)):
+        ceil = bool(call.setting("ceil_mode", 5 if self.maximum else 4, False))
+        if not all(map(is_plain, settings)):
             return [*given[:lead], *[None] * count]
         along = [pair(each, count) for each in settings]
-        spatial = [windows(given[lead + d], *(each[d] for each in along)) for d in range(count)]
+        spatial = [windows(given[lead + d], *(each[d] for each in along), ceil=ceil) for d in range(count)]
         return [*given[:lead], *spatial]
 
 

@@ -137,12 +137,21 @@ def quotient(sizes: Sequence[Expression], divisors: Sequence[Expression]) -> Exp
     return apply(operator.floordiv, product([above, *left]), product([below, *over]))
 
 
-def windows(size: Expression, kernel: int, stride: int, padding: int, dilation: int) -> Expression:
-    """Return how many windows fit: (n + 2 padding - dilation (kernel - 1) - 1) // stride + 1."""
-    span = 2 * padding - dilation * (kernel - 1) - 1
+def windows(
+    size: Expression, kernel: int, stride: int, padding: int, dilation: int, *, ceil: bool = False
+) -> Expression:
+    """Return how many windows fit: (n + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down or up.
+
+    ``None`` where rounded up the last window may begin behind the input and its padding: torch leaves that one out.
+    """
+    reach = dilation * (kernel - 1) + 1
+    if ceil and stride + padding > reach:
+        return None
+    span = 2 * padding - reach
     if stride == 1:
         return apply(operator.add, size, span + 1)
-    return apply(operator.add, apply(operator.floordiv, apply(operator.add, size, span), stride), 1)
+    rounding = stride - 1 if ceil else 0
+    return apply(operator.add, apply(operator.floordiv, apply(operator.add, size, span + rounding), stride), 1)
 
 
 def leaves(expressions: Iterable[Expression]) -> Iterator[Size | Number]:

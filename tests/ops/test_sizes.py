@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
 from autosubnet.capture.trace import TensorInfo
@@ -121,3 +122,20 @@ def test_arithmetic_on_known_sizes_is_done() -> None:
     assert product([]) == 1
     assert set(leaves([product([n, 2, Number(node)]), 5])) == {n, Number(node)}
     assert apply(max, 3, 4) == 4
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+def test_as_many_windows_as_torch_counts(kernel: int, stride: int, padding: int, dilation: int, ceil: bool) -> None:
+    if 2 * padding > kernel:
+        return  # torch refuses it
+    written = 0
+    for size in range(1 + dilation * (kernel - 1), 14):
+        found = windows(size, kernel, stride, padding, dilation, ceil=ceil)
+        shape = F.max_pool1d(torch.zeros(1, 1, size), kernel, stride, padding, dilation, ceil).shape
+        assert found in (None, shape[-1])
+        written += found is not None
+    assert written or (ceil and stride + padding > 1 + dilation * (kernel - 1))
