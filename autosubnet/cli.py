@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autosubnet.viz.report import Row
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-console = Console()
+console = Console(emoji=False)
 _DEFAULT = Settings()
 _NAMES = "demo, timm:NAME, torchvision:NAME or package.module:factory"
 
@@ -79,7 +79,7 @@ def inspect(
         console.print(f"  FLOPs       {oto.compute_flops():,} for one example", highlight=False)
         console.print(f"  vertices    {len(oto.graph.vertices)}: {counts}", highlight=False)
         console.print(f"  segments    {len(oto.graph.segments)}", highlight=False)
-        console.print(f"  search      {_search_space(oto)}", highlight=False)
+        console.print(f"  search      {_search_space(oto)}", highlight=False, soft_wrap=True)
         for note in oto.notes:
             console.print(f"  note        {note}", highlight=False, markup=False, soft_wrap=True)
         console.print()
@@ -123,7 +123,7 @@ def _one_sentence_errors() -> Iterator[None]:
         message = f"{error.name} is not installed; try: pip install 'autosubnet[all]'"
     else:
         return
-    Console(stderr=True).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

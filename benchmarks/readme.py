@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +60,8 @@ def fashion() -> str:
 
 def core() -> str:
     fuzz, found, scaling = _read("fuzz"), _read("completeness"), _read("scaling")
-    failures, wrong = sum(len(run["failures"]) for run in fuzz["runs"]), len(found["wrong"])
+    failures, mended = (sum(len(run.get(each, ())) for run in fuzz["runs"]) for each in ("failures", "mended"))
+    wrong = len(found["wrong"])
     groups, slices = found["models"]["groups"], found["models"]["slices"]
     rows = {name: scaling["rows"][name] for name in ("resnet152", "vit_l_16", "chain of 10000")}
     forwards = ", ".join(
@@ -66,7 +69,7 @@ def core() -> str:
     )
     lines = [
         f"- {fuzz['models']:,} different random networks with {fuzz['groups']:,} groups, of which {fuzz['removed']:,} "
-        f"were removed: {failures} failures (`make fuzz`).",
+        f"were removed: {failures} failures, and {mended} that were mended since (`make fuzz`).",
         f"- A second judge, by brute force and without the package's rules, finds {wrong} wrong claims. Of what is "
         f"really zero in {groups['models']} random networks with zero groups, {groups['share']:.1%} is proved "
         f"zero; with any zero slices, {slices['share']:.1%} (`{found['command']}`).",
@@ -82,6 +85,29 @@ def core() -> str:
             f"| {row['vertices']:,} vertices | {cost['capture']:.0f} µs a vertex | "
             f"{cost['values'] + cost['propagation']:.0f} µs | {cost['validity']:.0f} µs | {cost['construct']:.0f} µs |"
         )
+    return "\n".join(lines)
+
+
+def coverage() -> str:
+    result = _read("coverage")
+    models = result["models"]
+    lines = [
+        "| source | models | exact | nothing to remove | refused | not run | capture and partition, median | "
+        "difference over the variation, largest |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for source in dict.fromkeys(name.partition(":")[0] for name in models):
+        rows = [row for name, row in models.items() if name.startswith(f"{source}:")]
+        outcomes = Counter(row["outcome"] for row in rows)
+        known = outcomes["exact"], outcomes["nothing to remove"], outcomes["refused"]
+        seconds = median(row["capture_and_partition"] for row in rows if "capture_and_partition" in row)
+        largest = max(row.get("relative_difference", 0.0) for row in rows)
+        lines.append(
+            f"| {source} | {len(rows)} | {' | '.join(map(str, known))} | {len(rows) - sum(known)} | {seconds:.2f} s | "
+            f"{largest:.0e} |"
+        )
+    others = {name: row for name, row in models.items() if row["outcome"] not in ("exact", "nothing to remove")}
+    lines += ["", *(f"- `{name}`: {row['outcome']}; {row.get('reason', '')[:200]}" for name, row in others.items())]
     return "\n".join(lines)
 
 
@@ -114,10 +140,13 @@ def speed() -> str:
 
 def filled(text: str) -> str:
     """Return the README with every table as the result files have it."""
-    for name, make in (("zoo", zoo), ("core", core), ("fashion", fashion), ("speed", speed)):
+    for name, make in BLOCKS:
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}", text, flags=re.DOTALL)
     return text
+
+
+BLOCKS = (("zoo", zoo), ("coverage", coverage), ("core", core), ("fashion", fashion), ("speed", speed))
 
 
 def _read(name: str) -> dict[str, Any]:

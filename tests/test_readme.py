@@ -17,7 +17,7 @@ def test_tables_agree_with_the_result_files() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.filled(README) == README
-    assert README.count("<!-- end of") == 4
+    assert README.count("<!-- end of") == len(module.BLOCKS)
 
 
 def test_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import fx
+from torch.nn.utils.rnn import PackedSequence
 
 SIZES = frozenset({"size", "numel", "nelement", "__len__"})
 READS_VALUE = frozenset(
@@ -102,9 +104,33 @@ def is_written_out(args: tuple[Any, ...]) -> bool:
     return all(isinstance(each, (torch.Tensor, int, float, str, torch.dtype, type(None))) for each in _parts(args))
 
 
-def holds_array(arguments: Any) -> bool:
-    """Whether a numpy array is among the arguments: numbers that have left the graph."""
-    return any(isinstance(each, np.ndarray) for each in _parts(arguments))
+def unheld(arguments: Any) -> str | None:
+    """Return what among the arguments no graph can hold: numbers that have left it, or sequences packed in a class."""
+    if _packed(arguments):
+        return "a packed sequence"
+    return "a numpy array" if any(isinstance(each, np.ndarray) for each in _parts(arguments)) else None
+
+
+def _packed(value: Any) -> bool:
+    if isinstance(value, PackedSequence):
+        return True
+    if isinstance(value, dict):
+        return _packed(list(value.values()))
+    return isinstance(value, (tuple, list)) and any(map(_packed, value))
+
+
+def is_certain(node: fx.Node) -> bool:
+    """Whether a comparison comes out one way: that of a uniform number in [0, 1) with a rate of 0, or 1 or more.
+
+    So a layer is dropped at random where that is switched off.
+    """
+    name = str(node.target) if node.op == "call_method" else name_of(node.target)
+    if name.strip("_") not in ("lt", "le", "gt", "ge") or len(node.args) != 2:
+        return False
+    number, rate = node.args
+    uniform = isinstance(number, fx.Node) and number.target is torch.rand
+    strict = name.strip("_") in ("lt", "ge")  # what decides at a rate of 0 itself
+    return uniform and isinstance(rate, (int, float)) and (rate >= 1 or rate < 0 or (strict and rate == 0))
 
 
 def _parts(value: Any) -> Iterator[Any]:

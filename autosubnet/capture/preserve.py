@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,10 +54,14 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 @contextmanager
 def keeps_attributes(model: nn.Module) -> Iterator[None]:
-    """Take away afterwards what forward leaves on the modules: cached tensors, counters, late buffers."""
+    """Take away afterwards what forward leaves on the modules: cached tensors, counters, late buffers, list entries."""
     modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     plain = {module: dict(vars(module)) for module in modules}
     buffers = {module: dict(module._buffers) for module in modules}
+    held: dict[int, tuple[Any, Any]] = {}
+    for attributes in plain.values():
+        for value in attributes.values():
+            _hold(value, held)
     try:
         yield
     finally:
@@ -65,6 +70,18 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
             vars(module).update(attributes)
             module._buffers.clear()
             module._buffers.update(buffers[module])
+        for container, content in held.values():
+            container.clear()
+            container.extend(content) if isinstance(container, list) else container.update(content)
+
+
+def _hold(value: Any, held: dict[int, tuple[Any, Any]]) -> None:
+    """Note the content of a list, dict or set, and of those that it holds."""
+    if id(value) in held or type(value) not in (list, dict, set):
+        return
+    held[id(value)] = (value, value.copy())
+    for each in value.values() if isinstance(value, dict) else value:
+        _hold(each, held)
 
 
 def _uncompiled() -> AbstractContextManager[None]:

@@ -29,6 +29,7 @@ class TracedNumber:
     """
 
     _emit: Callable[[], fx.Node]
+    _graph: fx.Graph
     _node: fx.Node | None
     _sources: frozenset[Source]
     _on_loss: OnLoss
@@ -43,6 +44,9 @@ class TracedNumber:
         if self._node is None:
             self._node = self._emit()
         return self._node
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(plain(self)), (plain(self),)  # type: ignore[arg-type]  # a number
 
 
 class TracedInt(TracedNumber, int):
@@ -69,10 +73,12 @@ class TracedFloat(TracedNumber, float):
         return float.__int__(self)
 
 
-def traced(value: float, emit: Callable[[], fx.Node], sources: frozenset[Source], on_loss: OnLoss) -> Any:
-    """Return ``value`` as a number that emits its node by ``emit`` and reports a loss by ``on_loss``."""
+def traced(
+    value: float, graph: fx.Graph, emit: Callable[[], fx.Node], sources: frozenset[Source], on_loss: OnLoss
+) -> Any:
+    """Return ``value`` as a number that emits its node into ``graph`` and reports a loss by ``on_loss``."""
     number: Any = TracedInt(value) if isinstance(value, int) else TracedFloat(value)
-    number._emit, number._node, number._sources, number._on_loss = emit, None, sources, on_loss
+    number._emit, number._graph, number._node, number._sources, number._on_loss = emit, graph, None, sources, on_loss
     return number
 
 
@@ -89,7 +95,7 @@ def in_graph(value: Any, graph: fx.Graph) -> Any:
     """Return the node that computes a number, if it is one of ``graph``; else the number."""
     if not isinstance(value, TracedNumber):
         return value
-    return value.node if value.node.graph is graph else plain(value)  # type: ignore[arg-type]  # a number
+    return value.node if value._graph is graph else plain(value)  # type: ignore[arg-type]  # a number
 
 
 def _hash(self: Any) -> int:
@@ -105,11 +111,10 @@ def _arithmetic(function: Callable[..., Any], swap: bool) -> Callable[..., Any]:
         value = function(*(plain(each) for each in operands))
 
         def emit() -> fx.Node:
-            graph = self.node.graph
-            return graph.call_function(function, tuple(in_graph(each, graph) for each in operands))
+            return self._graph.call_function(function, tuple(in_graph(each, self._graph) for each in operands))
 
         sources = self._sources.union(*(each._sources for each in others if isinstance(each, TracedNumber)))
-        return traced(value, emit, sources, self._on_loss)
+        return traced(value, self._graph, emit, sources, self._on_loss)
 
     return method
 
@@ -123,6 +128,18 @@ def _decision(name: str) -> Callable[..., Any]:
     return method
 
 
+def _way_out(name: str) -> Callable[..., Any]:
+    def method(self: TracedNumber, *others: Any) -> Any:
+        self._lose(f"{name} of a size", *others)
+        return getattr(int if isinstance(self, int) else float, name)(self, *others)
+
+    return method
+
+
+for _name in ("bit_length", "bit_count", "to_bytes", "as_integer_ratio"):
+    setattr(TracedInt, _name, _way_out(_name))
+for _name in ("is_integer", "as_integer_ratio", "hex"):
+    setattr(TracedFloat, _name, _way_out(_name))
 for _class in (TracedInt, TracedFloat):
     _class.__hash__ = _hash  # type: ignore[method-assign]  # a new __eq__ would take it away
     for _name in ("lt", "le", "gt", "ge", "eq", "ne", "bool"):
@@ -144,7 +161,7 @@ def sizes_of(tensor: torch.Tensor, node: fx.Node, on_loss: OnLoss) -> torch.Size
         def emit() -> fx.Node:
             return node.graph.call_method("size", (node, dim))
 
-        number: TracedInt = traced(value, emit, frozenset({(node, dim)}), on_loss)
+        number: TracedInt = traced(value, node.graph, emit, frozenset({(node, dim)}), on_loss)
         return number
 
     return torch.Size([size(dim, value) for dim, value in enumerate(tensor.shape)])

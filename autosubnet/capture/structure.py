@@ -24,8 +24,9 @@ def arguments(value: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
         return node_of(value)
     if isinstance(value, TracedNumber):
         return number_of(value)
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(arguments(each, node_of, number_of) for each in value)
+    if isinstance(value, tuple):
+        parts = [arguments(each, node_of, number_of) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if isinstance(value, list):
         return [arguments(each, node_of, number_of) for each in value]
     if isinstance(value, dict):

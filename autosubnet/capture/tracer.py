@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 
 from autosubnet.capture import functions
 from autosubnet.capture.observe import (
@@ -100,6 +101,7 @@ class Tracer(TorchFunctionMode):
         self._gradients = gradients
         self._keys = keys
         self.needs_keys = False
+        self._done = False
         self._paused = False
         self._path: list[str] = []
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
@@ -111,6 +113,7 @@ class Tracer(TorchFunctionMode):
         with torch.set_grad_enabled(self._gradients), patched(self._call_module, self._apply), self:
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
+        self._done = True
         self.graph.output(returned(result, self._node, self._number))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
@@ -130,7 +133,7 @@ class Tracer(TorchFunctionMode):
         """Record a function with a backward of its own as one vertex; of a checkpoint, what is inside."""
         if self._paused:
             return apply(*args)
-        if cls.__name__ == "CheckpointFunction":
+        if cls is CheckpointFunction:
             function, _, *given = args
             return function(*given)
         if not functions.is_written_out(args):
@@ -178,6 +181,8 @@ class Tracer(TorchFunctionMode):
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name = self._module_names[module]
+        if what := functions.unheld((args, kwargs)):
+            raise self._unfollowable(f"{what} enters module {name!r}", module=self._path[-2] if self._path[1:] else "")
         if getattr(module, "inplace", False):
             self.replaced[name] = copy.copy(module)
             self.replaced[name].inplace = False
@@ -194,10 +199,9 @@ class Tracer(TorchFunctionMode):
     @contextmanager
     def _unwritten(self, arguments: Any, who: str) -> Iterator[None]:
         """Require that what cannot be followed leaves its inputs as they are."""
-        inputs = list(tensors_in(arguments))
-        before = [tensor.detach().clone() for tensor in inputs]
+        inputs = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors_in(arguments)]
         yield
-        if any(not torch.equal(tensor, value) for tensor, value in zip(inputs, before, strict=True)):
+        if any(_version(tensor) != version or not torch.equal(tensor, value) for tensor, version, value in inputs):
             raise CaptureError(f"{who} cannot be followed, and writes to its inputs; let it copy them first")
 
     @contextmanager
@@ -277,13 +281,13 @@ class Tracer(TorchFunctionMode):
         if name in ("numel", "nelement"):
             node = self._node(tensor)
             emit = partial(self.graph.call_method, "numel", (node,))
-            return traced(tensor.numel(), emit, frozenset({(node, None)}), self._lose)
+            return traced(tensor.numel(), self.graph, emit, frozenset({(node, None)}), self._lose)
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
         return sizes if dim is None else sizes[int(plain(dim))]
 
     def _read(self, name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> Any:
         if self._values.knows(args[0]) and self._varies(self._node(args[0])):
-            if name != "__bool__" and self._is_random(self._node(args[0])):
+            if self._is_random(self._node(args[0])) and not functions.is_certain(self._node(args[0])):
                 raise self._unfollowable(f"a random number is read off a tensor ({name.strip('_')})")
             self.baked.append(f"{name.strip('_')} at {source_line()}")
         return func(*args, **kwargs)
@@ -338,8 +342,8 @@ class Tracer(TorchFunctionMode):
 
     def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
         self._require_same_autocast()
-        if functions.holds_array((args, kwargs)):
-            raise self._unfollowable("a numpy array enters the computation")
+        if what := functions.unheld((args, kwargs)):
+            raise self._unfollowable(f"{what} enters the computation")
         op, target, swap = functions.as_node(func, name)
         args, kwargs = functions.positional(args, kwargs)
         arguments = self._args(args[::-1] if swap else args)
@@ -377,7 +381,7 @@ class Tracer(TorchFunctionMode):
 
     def _number(self, number: TracedNumber) -> Any:
         """Return what stands for a number in the graph: one that Python code kept from an earlier run is fixed."""
-        if number.node.graph is not self.graph:
+        if number._graph is not self.graph:
             self.losses.append((f"a size kept from an earlier run at {source_line()}", number._sources))
         return in_graph(number, self.graph)
 
@@ -411,7 +415,7 @@ class Tracer(TorchFunctionMode):
         return UnfollowableError(f"{what} at {source_line()}; {remedy}", here)
 
     def _lose(self, what: str, sources: frozenset[Source]) -> None:
-        if is_users(sys._getframe(3)):  # who compares or converts; not who reports it
+        if not self._done and is_users(sys._getframe(3)):  # who compares or converts; not who reports it
             if what == KEY and not self._keys:
                 self.needs_keys = True
                 raise TypeError("a size that is being recorded is no key")
@@ -426,3 +430,8 @@ def _ahead(node: fx.Node) -> Iterator[fx.Node]:
         yield each
         stack.extend(source for source in each.all_input_nodes if source not in seen)
         seen.update(each.all_input_nodes)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """Return how often a tensor was written in place, as far as torch counts."""
+    return 0 if tensor.is_inference() else tensor._version

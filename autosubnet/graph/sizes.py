@@ -40,10 +40,7 @@ class InputSizes:
         """Set ``meta["sizes"]`` of a node; those of what it reads are set."""
         info = node.meta["value"]
         if isinstance(info, tuple):
-            node.meta["sizes"] = tuple(
-                self._of(node, each, number) if isinstance(each, TensorInfo) else None
-                for number, each in enumerate(info)
-            )
+            node.meta["sizes"] = tuple(self._of_part(node, each, number) for number, each in enumerate(info))
         elif isinstance(info, TensorInfo):
             sizes = self._of(node, info, 0)
             node.meta["sizes"] = [Size(node, dim) if each is None else each for dim, each in enumerate(sizes)]
@@ -84,11 +81,18 @@ class InputSizes:
         sizes = self._formula(node, output)
         return [None] * len(info.shape) if sizes is None else sizes
 
+    def _of_part(self, node: fx.Node, part: Any, output: int) -> Any:
+        """Return the sizes of one of several outputs; where that holds several, the same formula is theirs."""
+        if isinstance(part, tuple):
+            return tuple(self._of(node, each, output) if isinstance(each, TensorInfo) else None for each in part)
+        return self._of(node, part, output) if isinstance(part, TensorInfo) else None
+
     def _formula(self, node: fx.Node, output: int) -> list[Expression] | None:
         source = node.args[0] if node.args else None
         if node.target is operator.getitem and isinstance(source, fx.Node) and isinstance(source.meta["value"], tuple):
-            sizes: list[Expression] | None = source.meta["sizes"][node.args[1]]
-            return sizes
+            sizes = source.meta["sizes"][node.args[1]]
+            result: list[Expression] | None = sizes[output] if isinstance(sizes, tuple) else sizes
+            return result
         return self.rules[node].sizes(self.calls[node], self, output)
 
     def _of_input(self, node: fx.Node, ndim: int) -> list[Expression]:

@@ -104,10 +104,16 @@ class RecurrentLayer(_Recurrent):
         return stacked[:, None, :] if ndim == 3 else stacked
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Of the output those of the input but for the last; the states' are left open."""
-        if output or not is_tensor(call.input):
+        """Of the output those of the input but for the last; of states one row a layer and direction, and the batch."""
+        if not is_tensor(call.input):
             return None
-        return [*sizes.of(call.input)[:-1], call.shape[-1]]
+        given = sizes.of(call.input)
+        if not output:
+            return [*given[:-1], call.shape[-1]]
+        rows = call.setting("num_layers", -1) * (2 if call.setting("bidirectional", -1) else 1)
+        batch = [given[0 if call.setting("batch_first", -1) else 1]] if len(given) == 3 else []
+        width = None if call.setting("proj_size", -1) else call.setting("hidden_size", -1)  # h and c differ in it
+        return [rows, *batch, width]
 
     def is_random(self, call: Call) -> bool:
         """Whether it drops units between layers."""

@@ -116,22 +116,33 @@ def _builder(name: str) -> Callable[..., nn.Module]:
 
 
 def _factory(name: str, module: str, function: str) -> Callable[..., nn.Module]:
-    """Import what somebody else builds models with."""
+    """Import what somebody else builds models with: whatever that raises is told in a sentence."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"{name}: {module!r} is not the name of a module")
     try:
-        factory = getattr(import_module(module), function)
-    except ImportError as error:
+        factory = getattr(import_module(module), function, None)
+    except (Exception, SystemExit) as error:
         close = _suggest(name, names()) if get_close_matches(module, _ZOOS) else ""
-        raise InputError(f"{name}: module {module!r} cannot be imported: {error}{close}") from error
-    except AttributeError as error:
-        raise InputError(f"{name}: module {module!r} has no {function!r}") from error
+        raise InputError(f"{name}: module {module!r} cannot be imported: {_told(error)}{close}") from error
+    if factory is None:
+        raise InputError(f"{name}: module {module!r} has no {function!r}")
 
     def build(**kwargs: Any) -> nn.Module:
-        model = factory(**kwargs)
+        try:
+            model = factory(**kwargs)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{name} fails: {_told(error)}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"{name} returns a {type(model).__name__}; let it return an nn.Module")
         return model
 
     return build
+
+
+def _told(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    said = str(error).splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -33,20 +33,24 @@ class Picture:
         """Write the picture to ``path`` and return it; the suffix (.svg, .png or .dot) says in which format.
 
         Raises:
-            ExportError: another suffix, a folder that does not exist, or no renderer.
+            ExportError: another suffix, a place where nothing can be written, or no renderer.
         """
         path = Path(path)
         if not path.parent.is_dir():
             raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
         match path.suffix.lower():
             case ".svg":
-                path.write_text(self.svg, encoding="utf-8")
+                content = self.svg.encode()
             case ".png":
-                path.write_bytes(render(self.source, "png"))
+                content = render(self.source, "png")
             case ".dot":
-                path.write_text(self.source, encoding="utf-8")
+                content = self.source.encode()
             case suffix:
                 raise ExportError(f"cannot write {path}: {suffix or 'no suffix'!r} is not one of .svg, .png, .dot")
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise ExportError(f"cannot write {path}: {error.strerror}") from error
         return path
 
     def _repr_svg_(self) -> str:

@@ -273,3 +273,22 @@ def test_a_random_number_that_python_reads_makes_its_module_opaque() -> None:
 def test_a_random_number_that_python_reads_in_the_model_itself_is_refused() -> None:
     with pytest.raises(CaptureError, match=r"a random number is read off a tensor \(item\) at .*test_control\.py:\d+"):
         capture(Jitter(), Inputs.of((images(),)))
+
+
+def dropped_at_random(rate: float) -> Applied:
+    def body(m: Any, x: Tensor) -> Tensor:
+        if m.training and bool(torch.rand([]) < rate):
+            return x
+        return m.conv(x).mean(1, keepdim=True) + x
+
+    return Applied(body)
+
+
+def test_a_layer_that_is_dropped_at_random_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"a random number is read off a tensor \(bool\) at .*test_control\.py:\d+"):
+        capture(dropped_at_random(0.5), Inputs.of((images(),)))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_layer_that_is_never_or_always_dropped_is_followed(rate: float) -> None:
+    check(dropped_at_random(rate), images())

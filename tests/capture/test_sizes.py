@@ -2,6 +2,7 @@
 
 import functools
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,11 @@ WAYS_OUT: dict[str, Callable[[Tensor], Any]] = {
     "product of a shape": lambda x: math.prod(x.shape[1:]),
     "divmod": lambda x: divmod(x.shape[2], 4)[0],
     "abs": lambda x: abs(x.shape[2] - 20),
+    "isqrt": lambda x: math.isqrt(x.shape[2]),
+    "gcd": lambda x: math.gcd(x.shape[2], 12),
+    "log2": lambda x: int(math.log2(x.shape[2])),
+    "bit_length": lambda x: x.shape[2].bit_length(),
+    "is_integer": lambda x: 1 + (x.shape[2] / 4).is_integer(),
     "maximum": lambda x: max(x.shape[2], x.shape[3] - 1),
     "shift": lambda x: x.shape[2] << 1,
     "bits": lambda x: x.shape[2] & 6,
@@ -97,7 +103,7 @@ def test_a_size_for_resizing_is_followed_or_reported(name: str) -> None:
 @pytest.mark.parametrize("number", [1, 5, 8])
 def test_the_number_is_right(name: str, number: int) -> None:
     node = fx.Graph().placeholder("n")
-    value = ARITHMETIC[name](traced(number, lambda: node, frozenset(), ignored))
+    value = ARITHMETIC[name](traced(number, node.graph, lambda: node, frozenset(), ignored))
     assert value == ARITHMETIC[name](number)
     assert isinstance(value, (TracedInt, TracedFloat))
     assert type(plain(value)) is type(ARITHMETIC[name](number))
@@ -117,7 +123,7 @@ def test_sizes_that_nobody_uses_leave_nothing() -> None:
 
 def test_what_is_no_number_is_left_to_others() -> None:
     node = fx.Graph().placeholder("n")
-    n = traced(3, lambda: node, frozenset(), ignored)
+    n = traced(3, node.graph, lambda: node, frozenset(), ignored)
     assert n * "ab" == "ababab"
     assert n * [1] == [1, 1, 1]
     assert torch.equal(torch.ones(2) * n, torch.full((2,), 3.0))
@@ -208,3 +214,25 @@ def test_a_size_kept_from_an_earlier_run_is_fixed_and_reported() -> None:
     trace = capture(Keeps(body), Inputs.of((images(),)))
     assert any("a size kept from an earlier run" in each for each in trace.frozen)
     trace.graph.lint()
+
+
+def test_a_size_of_the_run_before_is_no_node_of_this_one() -> None:
+    class Before(Applied):
+        kept: Any = None
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        kept, m.kept = m.kept, x.shape[2]
+        return m.conv(x) if kept is None else m.conv(x)[:, :, :kept]
+
+    trace = capture(Before(body), Inputs.of((images(),)))
+    trace.graph.lint()
+    assert all("value" in node.meta for node in trace.graph.nodes)
+
+
+def test_numbers_forget_once_they_are_stored() -> None:
+    node = fx.Graph().placeholder("x")
+    for value in (3, 0.5):
+        number = traced(value, node.graph, lambda: node, frozenset(), ignored)
+        again = pickle.loads(pickle.dumps(number))
+        assert again == value
+        assert type(again) in (int, float)

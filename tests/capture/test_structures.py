@@ -212,3 +212,38 @@ def test_inputs_know_their_tensors_and_batch() -> None:
     assert inputs.batch() == 3
     assert Inputs.of({"x": rows(3), "t": torch.tensor(1.0)}).batch() == 3
     assert Inputs.of((rows(3), rows(4))).batch() is None
+
+
+class States(NamedTuple):
+    h: Tensor
+    c: Tensor
+
+
+def test_a_named_tuple_of_tensors_as_an_argument() -> None:
+    def body(m: Any, x: Tensor) -> Tensor:
+        first = m.start(x[:, 0])[None].contiguous()
+        y, _ = m.lstm(x, States(first, first * 2))
+        return torch.cat(States(y, x), 2)
+
+    check(Applied(body, lstm=nn.LSTM(4, 5, batch_first=True), start=nn.Linear(4, 5)), torch.randn(3, 6, 4))
+
+
+class Packed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = torch.full((x.size(0),), 4)
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+
+
+def test_a_packed_sequence_makes_the_module_around_it_opaque() -> None:
+    trace = check(Applied(lambda m, x: m.packed(x) * 2, packed=Packed()), torch.randn(3, 6, 4))
+    assert "packed" in {node.target for node in trace.graph.nodes}
+
+
+def test_a_packed_sequence_in_the_model_itself_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"a packed sequence enters module 'lstm' at .*; move it"):
+        capture(Packed(), Inputs.of((torch.randn(3, 6, 4),)))

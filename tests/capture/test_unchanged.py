@@ -1,5 +1,6 @@
 """Capture changes nothing: neither the model, nor the random state, nor the examples, nor torch."""
 
+import pickle
 from typing import Any
 
 import pytest
@@ -210,3 +211,27 @@ def test_what_forward_keeps_on_the_model_is_taken_away() -> None:
     capture(model, Inputs.of(images()))
     assert not hasattr(model, "last")
     assert not hasattr(model, "calls")
+
+
+def test_containers_of_the_model_are_as_they_were() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+            self.state: dict[str, Any] = {"sizes": [[1]], "batch": 0}
+            self.seen: list[Any] = []
+            self.names = {"a"}
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.state["batch"] = x.shape[0]
+            self.state["sizes"][0].append(x.shape[1])
+            self.seen.append(x.shape)
+            self.names.add("b")
+            return self.layer(x)
+
+    model = Keeps()
+    capture(model, Inputs.of((torch.randn(2, 4),)))
+    assert model.state == {"sizes": [[1]], "batch": 0}
+    assert model.seen == []
+    assert model.names == {"a"}
+    pickle.dumps(model.state)

@@ -38,6 +38,31 @@ class Doubled(torch.autograd.Function):
         return grad * 2
 
 
+class Clamped(torch.autograd.Function):
+    """Writes its input, which only large values show."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        return x.clamp_(max=100)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return grad
+
+
+class CheckpointFunction(torch.autograd.Function):
+    """Not torch's, though of that name: others hand over parameters too."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, count: int, *args: Tensor) -> Tensor:
+        return function(*args[:count])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor, Tensor]:  # type: ignore[override]
+        return None, None, grad, grad
+
+
 class Called(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, function: Any) -> Tensor:
@@ -96,9 +121,24 @@ def test_a_function_with_a_backward_of_its_own_is_one_vertex() -> None:
     torch.testing.assert_close(subnet.a.weight.grad, model.a.weight.grad)
 
 
-def test_such_a_function_that_writes_its_input_is_refused() -> None:
-    with pytest.raises(CaptureError, match="Doubled cannot be followed, and writes to its inputs"):
-        capture(Applied(lambda m, x: Doubled.apply(m.conv(x))), Inputs.of((images(),)))
+@pytest.mark.parametrize("function", [Doubled, Clamped])
+def test_such_a_function_that_writes_its_input_is_refused(function: Any) -> None:
+    with pytest.raises(CaptureError, match=f"{function.__name__} cannot be followed, and writes to its inputs"):
+        capture(Applied(lambda m, x: function.apply(m.conv(x))), Inputs.of((images(),)))
+
+
+def test_an_opaque_module_that_writes_its_input_is_refused() -> None:
+    class Outside(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp_(max=100) * float(np.ones(1)[0] + torch.rand(()).item())
+
+    with pytest.raises(CaptureError, match="module 'outside' cannot be followed, and writes to its inputs"):
+        capture(Applied(lambda m, x: m.outside(m.conv(x)), outside=Outside()), Inputs.of((images(),)))
+
+
+def test_a_checkpoint_of_anothers_make_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"CheckpointFunction, .* gets arguments that no graph can hold"):
+        capture(Applied(lambda m, x: CheckpointFunction.apply(m.conv, 1, x, m.conv.weight)), Inputs.of((images(),)))
 
 
 def test_such_a_function_of_what_no_graph_can_hold_is_refused() -> None:

@@ -434,3 +434,22 @@ def test_channels_last_models() -> None:
     check(model, subnet, (x,))
     assert subnet(x).stride() == model(x).stride()
     assert subnet.get_parameter("mix.weight").is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_recurrent_layer_that_is_read_through_its_last_state(layer: type[nn.Module], batch_first: bool) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = (layer(4, 5, batch_first=batch_first) for _ in range(2))
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            states = [each(x if batch_first else x.transpose(0, 1))[1] for each in (self.a, self.b)]
+            last = [(state[0] if isinstance(state, tuple) else state)[-1] for state in states]
+            return self.head(torch.cat(last, 1).view(-1, 2, 5).sum(1))
+
+    x = example(3, 6, 4)
+    subnet = shrink(settled(Last(), x), (x,), "b")
+    assert left(subnet) == {"a", "head"}
