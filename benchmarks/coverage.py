@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,9 +59,12 @@ def measured(name: str) -> dict[str, Any]:
 
 
 def _removed(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+    with torch.no_grad():
+        forwards = [_seconds(lambda: model(**inputs)) for _ in range(3)]
     start = time.perf_counter()
     oto = AutoSubnet(model, inputs)
     row: dict[str, Any] = {
+        "forward": min(forwards),
         "capture_and_partition": time.perf_counter() - start,
         "vertices": len(oto.graph.vertices),
         "groups": len(oto.groups),
@@ -90,6 +94,12 @@ def _removed(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
         "relative_difference": max(differences),
         "dtype": report.dtype,
     }
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def isolated(name: str, seconds: int, gibibytes: int) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class _Emitter:
         self.env: dict[fx.Node, Any] = {}
         self.origin: dict[fx.Node, fx.Node] = {}
         self.attributes: dict[str, Any] = {}
+        self.sizes: dict[Any, fx.Node] = {}  # a size, and the modes that it is read in -> what computes it
         self.tensors: dict[int, Any] = {}  # id of a tensor of the model -> our copy of it
 
     def run(self) -> None:
@@ -203,16 +204,20 @@ class _Emitter:
                 return node
         return None
 
-    def _number(self, size: Expression, modes: Any) -> Any:
-        if isinstance(size, Size):
-            tensor = self.env[self.erasure.resolve(size.node)]
-            return self._new(self.graph.call_method("size", (tensor, size.dim)), modes)
+    def _number(self, size: Expression, modes: frozenset[Mode]) -> Any:
+        """Return a size as a number or as the node that computes it, each once."""
         if isinstance(size, Number):
             return self.env[size.node]
-        if isinstance(size, Arithmetic):
-            operands = tuple(self._number(each, modes) for each in size.operands)
-            return self._new(self.graph.call_function(size.function, operands), modes)
-        return size
+        if not isinstance(size, (Size, Arithmetic)):
+            return size
+        if (size, modes) not in self.sizes:
+            self.sizes[size, modes] = self._new(self._computed(size, modes), modes)
+        return self.sizes[size, modes]
+
+    def _computed(self, size: Size | Arithmetic, modes: frozenset[Mode]) -> fx.Node:
+        if isinstance(size, Size):
+            return self.graph.call_method("size", (self.env[self.erasure.resolve(size.node)], size.dim))
+        return self.graph.call_function(size.function, tuple(self._number(each, modes) for each in size.operands))
 
     def _new(self, node: fx.Node, modes: Any) -> fx.Node:
         node.meta = {"modes": modes}
