@@ -51,14 +51,15 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
 
 def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
     """Capture with the submodules that cannot be followed as opaque vertices, found one after the other."""
-    opaque: set[str] = set()
+    opaque: dict[str, str] = {}  # by the reason why
     while True:
         try:
             return _capture(Recorder(model, frozenset(opaque)), inputs)
         except UnfollowableError as error:
             if not error.module or error.module in opaque:
-                raise CaptureError(str(error)) from error
-            opaque.add(error.module)
+                kept = "".join(f"; module {name!r} was kept as it is, since {why}" for name, why in opaque.items())
+                raise CaptureError(f"{error}{kept}") from error
+            opaque[error.module] = str(error).partition(";")[0]
 
 
 def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import operator
 import sys
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
-from autosubnet.ops.effects import draws, may_draw
+from autosubnet.ops.effects import draws, edges, may_draw
 from autosubnet.ops.registry import is_leaf
 
 
@@ -387,11 +387,14 @@ class Tracer(TorchFunctionMode):
 
     def _varies(self, node: fx.Node) -> bool:
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
-        return any(each.op in ("placeholder", "get_attr", "call_module") or draws(each, None) for each in _ahead(node))
+        found = _ahead(node, lambda each: each.all_input_nodes)
+        return any(each.op in ("placeholder", "get_attr", "call_module") or draws(each, None) for each in found)
 
     def _is_random(self, node: fx.Node) -> bool:
-        """Whether a node's value depends on random numbers."""
-        return any(each.meta.get("drew") or draws(each, self._leaf(each)) for each in _ahead(node))
+        """Whether a node's value depends on random numbers alone: no other input would show that it was read."""
+        found = list(_ahead(node, lambda each: edges(each, self._leaf(each))))
+        drawn = any(each.meta.get("drew") or draws(each, self._leaf(each)) for each in found)
+        return drawn and not any(each.op in ("placeholder", "get_attr", "call_module") for each in found)
 
     def _args(self, value: Any) -> Any:
         return arguments(value, self._node, self._number)
@@ -422,14 +425,16 @@ class Tracer(TorchFunctionMode):
             self.losses.append((f"{what} at {source_line()}", sources))
 
 
-def _ahead(node: fx.Node) -> Iterator[fx.Node]:
+def _ahead(node: fx.Node, reads: Callable[[fx.Node], Iterable[fx.Node]]) -> Iterator[fx.Node]:
     """Yield a node and all that it is computed from."""
     seen, stack = {node}, [node]
     while stack:
         each = stack.pop()
         yield each
-        stack.extend(source for source in each.all_input_nodes if source not in seen)
-        seen.update(each.all_input_nodes)
+        for source in reads(each):
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
 
 
 def _version(tensor: torch.Tensor) -> int:

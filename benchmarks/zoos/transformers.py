@@ -1,4 +1,7 @@
-"""Hugging Face's architectures, from small random configurations, with a mask where they take one."""
+"""Hugging Face's architectures, from small random configurations, with a mask where they take one.
+
+wav2vec2 is built without LayerDrop: a layer that Python drops at random is part of no graph.
+"""
 
 from __future__ import annotations
 
@@ -136,6 +139,7 @@ MODELS: dict[str, Callable[[], Made]] = {
             "num_conv_pos_embeddings": 8,
             "num_conv_pos_embedding_groups": 4,
             "apply_spec_augment": False,
+            "layerdrop": 0.0,
         },
         lambda: {"input_values": torch.randn(BATCH, 400)},
     ),

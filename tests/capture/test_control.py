@@ -292,3 +292,21 @@ def test_a_layer_that_is_dropped_at_random_is_refused() -> None:
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_layer_that_is_never_or_always_dropped_is_followed(rate: float) -> None:
     check(dropped_at_random(rate), images())
+
+
+def test_a_check_of_what_dropout_left_is_reported() -> None:
+    def body(m: Any, x: Tensor) -> Tensor:
+        y = F.dropout(m.conv(x), 0.5, m.training)
+        return y if bool(torch.isfinite(y).all()) else y.clamp(-1, 1)
+
+    trace = check(Applied(body), images())
+    assert any(each.startswith("bool at ") for each in trace.baked)
+
+
+def test_why_a_module_was_kept_is_told_where_that_is_no_remedy() -> None:
+    class Held(Jitter):
+        def forward(self, x: Tensor) -> Any:
+            return {"held": super().forward(x)}
+
+    with pytest.raises(CaptureError, match=r"unknown origin .* module 'held' was kept as it is, since a random number"):
+        capture(Applied(lambda m, x: m.held(m.conv(x))["held"] * 2, held=Held()), Inputs.of((images(),)))
