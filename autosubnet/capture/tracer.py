@@ -201,7 +201,7 @@ class Tracer(TorchFunctionMode):
         """Require that what cannot be followed leaves its inputs as they are."""
         inputs = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors_in(arguments)]
         yield
-        if any(_version(tensor) != version or not torch.equal(tensor, value) for tensor, version, value in inputs):
+        if any(_version(tensor) != version or not _equal(tensor, value) for tensor, version, value in inputs):
             raise CaptureError(f"{who} cannot be followed, and writes to its inputs; let it copy them first")
 
     @contextmanager
@@ -435,6 +435,11 @@ def _ahead(node: fx.Node, reads: Callable[[fx.Node], Iterable[fx.Node]]) -> Iter
             if source not in seen:
                 seen.add(source)
                 stack.append(source)
+
+
+def _equal(tensor: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether a tensor still holds what it held; one on the meta device holds nothing."""
+    return tensor.is_meta or torch.equal(tensor.nan_to_num(), value.nan_to_num())
 
 
 def _version(tensor: torch.Tensor) -> int:

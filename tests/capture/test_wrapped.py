@@ -170,3 +170,12 @@ def test_a_module_that_computes_with_numpy_is_one_opaque_vertex() -> None:
         rows(),
     )
     assert "outside" in {node.target for node in trace.graph.nodes}
+
+
+def test_such_a_function_without_values_or_of_values_that_are_no_numbers() -> None:
+    model = Applied(lambda m, x: Square.apply(m.a(x)) + x, a=nn.Linear(4, 4))
+    x = rows()
+    x[0, 0] = torch.nan
+    for inputs in (x, x.to("meta")):
+        trace = capture(model.to(inputs.device), Inputs.of((inputs,)))
+        assert "Square_apply" in {getattr(node.target, "__name__", "") for node in trace.graph.nodes}
