@@ -9,11 +9,16 @@ from __future__ import annotations
 from plans import Plan, Step
 
 PER_CHANNEL = {
-    *("batch_norm", "instance_norm", "prelu", "relu", "f_relu", "relu_", "leaky_relu", "gelu", "silu", "hardswish"),
-    *("tanh", "dropout", "f_dropout", "dropout2d", "drop_path", "damped"),
+    *("batch_norm", "instance_norm", "token_batch_norm", "prelu", "relu", "f_relu", "relu_", "leaky_relu"),
+    *("gelu", "silu", "hardswish", "tanh", "dropout", "f_dropout", "dropout2d", "drop_path", "damped"),
     *("max_pool", "avg_pool", "pool_to_pixel", "upsample"),
 }
-AFFINE = {"batch_norm", "instance_norm", "prelu"}
+AFFINE = {
+    "batch_norm": "",
+    "instance_norm": "",
+    "prelu": "",
+    "token_batch_norm": ".norm",
+}  # and where their weights are
 
 
 def stuck_parameters(plan: Plan) -> set[str]:
@@ -22,7 +27,8 @@ def stuck_parameters(plan: Plan) -> set[str]:
     for number, step in enumerate(plan.steps):
         if step.op in AFFINE and not all(narrowable(plan, cat) for cat in cats_ahead(plan, number)):
             home = number if step.shares is None else step.shares
-            names |= {f"{step.op}{home}.weight", f"{step.op}{home}.bias"}
+            owner = f"{step.op}{home}{AFFINE[step.op]}"
+            names |= {f"{owner}.weight", f"{owner}.bias"}
     return names
 
 
