@@ -13,12 +13,7 @@ PER_CHANNEL = {
     *("gelu", "silu", "hardswish", "tanh", "dropout", "f_dropout", "dropout2d", "drop_path", "damped"),
     *("max_pool", "avg_pool", "pool_to_pixel", "upsample"),
 }
-AFFINE = {
-    "batch_norm": "",
-    "instance_norm": "",
-    "prelu": "",
-    "token_batch_norm": ".norm",
-}  # and where their weights are
+AFFINE = {"batch_norm": "", "instance_norm": "", "prelu": "", "token_batch_norm": ".norm"}  # and where weights are
 
 
 def stuck_parameters(plan: Plan) -> set[str]:
