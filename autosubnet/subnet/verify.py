@@ -114,10 +114,12 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
     frozen = any(each.startswith("batch size") for each in trace.frozen)
     if batch is not None and not frozen:
         yield others(inputs, batch + 1)
-    if any(each.startswith("a size") for each in trace.frozen):
+    if any(each.startswith("a size: at other sizes") for each in trace.frozen):
         return
     shapes = [tensor.shape for tensor in inputs.tensors()]
-    resized = [inputs.map(_larger), *(others(inputs, None, resize=resize) for resize in RESIZES)]
+    resized = [others(inputs, None, resize=resize) for resize in RESIZES]
+    if not any(each.startswith("a size") for each in trace.frozen):  # else only at what capture has compared
+        resized.insert(0, inputs.map(_larger))
     unlike = [each for each in resized if [tensor.shape for tensor in each.tensors()] != shapes]
     yield from islice((each for each in unlike if _accepts(model, each)), 1)
 

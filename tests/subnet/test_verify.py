@@ -315,3 +315,24 @@ def test_a_graph_that_draws_in_its_own_dtype_in_train_mode_alone() -> None:
     report = report_of(autosubnet.remove_zeros(model, torch.randn(4, 6)))
     assert report.dtype == "float32"
     assert report.training_notes == ()
+
+
+def test_a_decision_by_size_does_not_keep_verification_from_another_length() -> None:
+    seen: list[int] = []
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.shape[1] + 0)
+            y = self.a(x) + self.b(x)
+            return self.head(y) if x.shape[1] > 2 else self.head(y * 2)
+
+    oto = AutoSubnet(Net(), torch.randn(3, 7, 6))
+    assert any("a decision by size" in note for note in oto.notes)
+    oto.random_set_zero_groups(1.0)
+    seen.clear()
+    oto.construct_subnet()
+    assert len({int(each) for each in seen}) == 2
