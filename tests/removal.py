@@ -150,18 +150,19 @@ def wake(model: nn.Module, example_inputs: Inputs) -> None:
         model.load_state_dict(redrawn(model, seed).state_dict())
 
 
-def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs) -> None:
+def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs, *, strict: bool = False) -> None:
     """Validity: with its groups zero, every output depends on every required input on which it did.
 
     Outputs of eval mode are looked at there: in train mode, a BatchNorm without affine parameters maps zero to zero,
-    which may end a dependence that the graph has. Outputs of train mode alone are looked at where there is none such.
+    which may end a dependence that the graph has. Outputs of train mode alone are looked at where there is none such,
+    or if it is to be ``strict``.
 
     Required are the floating-point inputs, or where there is none the first.
     """
     required = [place for place, value in enumerate(example_inputs) if value.is_floating_point()] or [0]
     in_eval, in_train = (len(probe(model, example_inputs, train=train)) for train in (False, True))
     bare = any(isinstance(each, _BatchNorm) and not each.affine for each in model.modules())
-    for train in (False, True) if in_train > in_eval and not bare else (False,):
+    for train in (False, True) if in_train > in_eval and (strict or not bare) else (False,):
         lost = dependences(before, example_inputs, train=train) - dependences(model, example_inputs, train=train)
         lost = {(output, place) for output, place in lost if place in required and not (train and output < in_eval)}
         for seed in range(4 if lost else 0):  # a ReLU that happens to be off is no proof

@@ -132,7 +132,7 @@ def check_choice(
             more = copy.deepcopy(oto.model)
             removal.set_zero(more, [group])
             with pytest.raises(AssertionError, match="no longer depend"):
-                removal.stays_valid(before, more, inputs)
+                removal.stays_valid(before, more, inputs, strict=True)
 
 
 def masks_of(model: PlannedModel, chosen: Sequence[Group]) -> dict[str, Mask]:
