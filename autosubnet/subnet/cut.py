@@ -2,7 +2,8 @@
 
 Each operator's channel transfer ties indices of its operands, its weights and its output together. An index
 can go if everything that it is tied to can: a tensor's if its slice is zero for every input, a weight's always
-(what it multiplies, or what it yields, is zero). What no rule ties is blocked. The result is the greatest set
+(what it multiplies, or what it yields, is zero; where it multiplies another of the model's own tensors, one of the
+two must be). What no rule ties is blocked. The result is the greatest set
 that satisfies all ties, found by shrinking from the set of all zero slices.
 """
 
@@ -112,6 +113,8 @@ class _Solver:
                     for end in ends:
                         self._touch(end)
                         self.ties[end].append(tie)
+                    if isinstance(tie.source, str) and isinstance(tie.target, str):
+                        self._restrict(tie)
                     named.update(ends)
                 else:
                     named.add((self.value(link.value), link.dim))
@@ -130,6 +133,17 @@ class _Solver:
         value, dim = key
         if isinstance(value, str) and key not in self.cut:
             self.cut[key] = np.ones(self.view.trace.attribute(value).shape[dim], dtype=bool)
+
+    def _restrict(self, tie: Tie) -> None:
+        """Where a weight multiplies another of the model's own tensors, one of the two must be zero."""
+        ends = []
+        for value, dim in ((tie.source, tie.source_dim), (tie.target, tie.target_dim)):
+            assert isinstance(value, str)
+            size = self.view.trace.attribute(value).shape[dim]
+            ends.append(np.broadcast_to(along(self.propagation.of(value), dim), (size,)))
+        source, target = ends
+        zero = source | target[self._window(tie, len(source))].reshape(len(source), tie.repeat).all(axis=1)
+        self.cut[tie.source, tie.source_dim] = self.cut[tie.source, tie.source_dim] & zero
 
     def _block_all(self, value: Value) -> None:
         self.blocked.update((value, dim) for dim in range(self._ndim(value)))

@@ -453,3 +453,27 @@ def test_a_recurrent_layer_that_is_read_through_its_last_state(layer: type[nn.Mo
     x = example(3, 6, 4)
     subnet = shrink(settled(Last(), x), (x,), "b")
     assert left(subnet) == {"a", "head"}
+
+
+class Table(nn.Module):
+    """A bias that a small network computes from a table of coordinates, as attention over windows has it."""
+
+    def __init__(self, *, functional: bool) -> None:
+        super().__init__()
+        self.functional = functional
+        self.register_buffer(
+            "table", torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        )
+        self.mix, self.narrow = nn.Linear(3, 5), nn.Linear(5, 6)
+        self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.linear(self.table, self.mix.weight, self.mix.bias) if self.functional else self.mix(self.table)
+        return self.head(self.a(x) + self.b(x) + self.narrow(hidden.tanh()).mean(0))
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_weight_that_multiplies_a_table_keeps_its_columns(functional: bool) -> None:
+    x = example(3, 6)
+    subnet = shrink(settled(Table(functional=functional), x), (x,), "b")
+    assert subnet.get_parameter("mix.weight").shape == (5, 3)
