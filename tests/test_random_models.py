@@ -52,12 +52,12 @@ def test_promises_hold_on_random_models() -> None:
         found.update(constructs(plan))
 
     check()
-    assert len(passed) >= MODELS, f"only {len(passed)} different models"
     missing = {name for names in COVERAGE.values() for name in names.split()} - found
     for seed in range(MODELS):  # what hypothesis did not draw
         plan = draw_plan(random.Random(seed).choice)
-        if missing & constructs(plan):
+        if missing & constructs(plan) or len(passed) < MODELS:
             check_model(plan, 0.5, seed % 10)
+            passed.add(str(plan))
             missing -= constructs(plan)
     assert not missing, f"in no model: {missing}"
     assert tally["removed"] >= 0.7 * len(passed), tally

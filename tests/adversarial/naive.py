@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from torch import fx, nn
 
-from autosubnet.capture import record, tracer
+from autosubnet.capture import record, tracer, values
 from autosubnet.graph import partition, sizes, validity
 from autosubnet.graph import zeros as propagation
 from autosubnet.ops import (
@@ -299,7 +299,7 @@ MUTANTS = [
         ),
     ),
     Mutant("no memory is shared", ((tracer.Tracer, "run", without_aliases),)),
-    Mutant("nobody else reads what is written", ((tracer.Tracer, "_owns", always),)),
+    Mutant("nobody else reads what is written", ((values.Values, "owned", always),)),
     Mutant(
         "what nobody reads has no effect",
         ((record, "must_stay", never), (emit, "must_stay", never), (emit, "writes", never)),
