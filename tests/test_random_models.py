@@ -62,7 +62,7 @@ def test_promises_hold_on_random_models() -> None:
             found |= constructs(plan)
     missing = wanted - found
     assert not missing, f"in no model: {missing}"
-    assert tally["removed"] >= 0.7 * len(passed), tally
+    assert tally["removed"] >= 0.6 * len(passed), tally
     assert tally["groups"] >= 2 * len(passed), tally
 
 
