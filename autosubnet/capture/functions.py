@@ -106,17 +106,8 @@ def is_written_out(args: tuple[Any, ...]) -> bool:
 
 def unheld(arguments: Any) -> str | None:
     """Return what among the arguments no graph can hold: numbers that have left it, or sequences packed in a class."""
-    if _packed(arguments):
-        return "a packed sequence"
-    return "a numpy array" if any(isinstance(each, np.ndarray) for each in _parts(arguments)) else None
-
-
-def _packed(value: Any) -> bool:
-    if isinstance(value, PackedSequence):
-        return True
-    if isinstance(value, dict):
-        return _packed(list(value.values()))
-    return isinstance(value, (tuple, list)) and any(map(_packed, value))
+    kinds = {np.ndarray: "a numpy array", PackedSequence: "a packed sequence"}
+    return next((what for each in _parts(arguments) for kind, what in kinds.items() if isinstance(each, kind)), None)
 
 
 def is_certain(node: fx.Node) -> bool:
@@ -134,7 +125,7 @@ def is_certain(node: fx.Node) -> bool:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list)) and not isinstance(value, PackedSequence):
         for each in value:
             yield from _parts(each)
     elif isinstance(value, dict):

@@ -48,7 +48,7 @@ class Recorder:
                 tracer = self._run(mode, frozen, inputs, gradients=False)
             except CaptureError:
                 raise
-            except Exception as error:
+            except Exception as error:  # whatever it raises is told
                 raise CaptureError(f"the model fails on its example inputs in {mode} mode: {error}") from error
         _drop_unread(tracer)
         return tracer
@@ -58,7 +58,7 @@ class Recorder:
             tracer = Tracer(self.model, mode, self.opaque, frozen, gradients, keys)
             try:
                 self._run_once(tracer, inputs)
-            except Exception:
+            except Exception:  # raised again, unless sizes are the keys of a table that it cannot do without
                 if keys or not tracer.needs_keys:
                     raise
             else:
