@@ -35,6 +35,7 @@ _NAMES = "demo, timm:NAME, torchvision:NAME or package.module:factory"
 @app.callback()
 def main() -> None:
     """Exact sub-networks of any PyTorch model."""
+    sys.path.insert(0, "")  # a factory may lie in the folder where the command is given
 
 
 @app.command()
@@ -66,7 +67,6 @@ def inspect(
     draw: Annotated[Path | None, typer.Option(help="a picture of the segments: .svg, .png or .dot")] = None,
 ) -> None:
     """Show what of a model can be removed and how much of it, and why other segments stay."""
-    sys.path.insert(0, "")  # a factory may lie in the folder where the command is given
     with _one_sentence_errors():
         from autosubnet import AutoSubnet
         from autosubnet.supernets import create

@@ -72,7 +72,10 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
             module._buffers.update(buffers[module])
         for container, content in held.values():
             container.clear()
-            container.extend(content) if isinstance(container, list) else container.update(content)
+            if isinstance(container, list):
+                container.extend(content)
+            else:
+                container.update(content)
 
 
 def _hold(value: Any, held: dict[int, tuple[Any, Any]]) -> None:
