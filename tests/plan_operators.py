@@ -134,6 +134,20 @@ class Position(nn.Module):
         return x + self.table
 
 
+class TablePosition(nn.Module):
+    """Add what a small network makes of a table of coordinates, ``[B, T, D]`` (relative positions as in Swin v2)."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2, 6)
+        self.out = nn.Linear(6, width, bias=False)
+        coordinates = torch.arange(tokens) - tokens / 3
+        self.table = nn.Buffer(torch.stack([coordinates, coordinates.square() / tokens], dim=-1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.out(F.gelu(self.hidden(self.table)))
+
+
 class LayerScale(nn.Module):
     """Multiply by a bare parameter along the last dimension."""
 
@@ -290,6 +304,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "token_conv": TokenConv,
     "swiglu": GatedLinear,
     "position": Position,
+    "table_position": TablePosition,
     "layer_scale": LayerScale,
     "class_token": ClassToken,
 }

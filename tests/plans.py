@@ -46,7 +46,7 @@ COVERAGE = {
     "tied_parameter add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
     "rms_norm swiglu layer_scale position class_token cross_attention ids batch_norm_after_cat",
     5: "iadd dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample",
-    2: "leaky_relu_",
+    2: "leaky_relu_ table_position",
 }
 
 

@@ -269,8 +269,9 @@ def draw_tokens(choose: Choose) -> Tokens:
         value = net.put("to_tokens", net.put("conv", 0, shape=(width, 2, 2), **options), shape=(4, width))
     else:
         value = net.linear(0, width)
-    if choose((False, True)):
-        value = net.put("position", value, tokens=net.shapes[value][0], width=width)
+    position = choose((None, "position", None, "position", "table_position"))
+    if position:
+        value = net.put(position, value, tokens=net.shapes[value][0], width=width)
     if choose((False, True)):
         value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
         # Only attention tells that token anything of the input, and validity takes written memory as a whole.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 
 from torch import nn
@@ -37,15 +38,13 @@ class Recorder:
         Raises:
             CaptureError: the model fails, or cannot be followed.
         """
-        with preserved(self.model, training=True):
-            frozen = frozenset(module for module in self.model.modules() if not module.training)
         try:
-            tracer = self._run(mode, frozen, inputs)
+            tracer = self._run(mode, inputs)
         except CaptureError:
             raise
         except Exception:  # noqa: BLE001  # it may run without gradients only: writes to views, out= arguments
             try:
-                tracer = self._run(mode, frozen, inputs, gradients=False)
+                tracer = self._run(mode, inputs, gradients=False)
             except CaptureError:
                 raise
             except Exception as error:  # whatever it raises is told
@@ -53,9 +52,15 @@ class Recorder:
         _drop_unread(tracer)
         return tracer
 
-    def _run(self, mode: Mode, frozen: Set[nn.Module], inputs: Inputs, gradients: bool = True) -> Tracer:
+    @cached_property
+    def _frozen(self) -> Set[nn.Module]:
+        """The modules that the model keeps in eval mode when it trains."""
+        with preserved(self.model, training=True):
+            return frozenset(module for module in self.model.modules() if not module.training)
+
+    def _run(self, mode: Mode, inputs: Inputs, gradients: bool = True) -> Tracer:
         for keys in (False, True):
-            tracer = Tracer(self.model, mode, self.opaque, frozen, gradients, keys)
+            tracer = Tracer(self.model, mode, self.opaque, self._frozen, gradients, keys)
             try:
                 self._run_once(tracer, inputs)
             except Exception:  # raised again, unless sizes are the keys of a table that it cannot do without

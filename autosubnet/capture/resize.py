@@ -17,10 +17,19 @@ def _another(size: int, sign: int) -> int:
     return size + (8 if size >= 8 else 2)
 
 
+def shrunk(tensor: torch.Tensor) -> list[int]:
+    """Large images, volumes and sequences at about half of each side (their sides differ), so that a run is cheap."""
+    sizes = grown(tensor)
+    for number, dim in enumerate(_sides(tensor)):
+        if (size := tensor.shape[dim]) >= 160:
+            sizes[dim] = -(-size // 64) * 32 - (32 if number % 2 else 0)
+    return sizes
+
+
 def grown(tensor: torch.Tensor) -> list[int]:
     """Images and volumes of another height and width (large ones higher and narrower), longer sequences."""
     sizes = list(tensor.shape)
-    for number, dim in enumerate(_SIDES.get((tensor.is_floating_point(), tensor.ndim), ())):
+    for number, dim in enumerate(_sides(tensor)):
         sizes[dim] = _another(sizes[dim], -1 if number % 2 else 1)
     return sizes
 
@@ -40,6 +49,10 @@ def shortened(tensor: torch.Tensor) -> list[int]:
     return sizes
 
 
-RESIZES: tuple[Resize, ...] = (grown, lengthened, shortened)
+def _sides(tensor: torch.Tensor) -> tuple[int, ...]:
+    return _SIDES.get((tensor.is_floating_point(), tensor.ndim), ())
+
+
+RESIZES: tuple[Resize, ...] = (shrunk, grown, lengthened, shortened)
 # Dimensions that may have another size in another input, by (floating point, number of dimensions).
 _SIDES = {(True, 3): (1,), (True, 4): (2, 3), (True, 5): (2, 3, 4), (False, 2): (1,)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import fx, nn
 
 from autosubnet.ops.call import Call
@@ -14,7 +16,9 @@ def call_of(node: fx.Node, module: nn.Module | None) -> Call:
     return Call(node, module, tensors)
 
 
-def _tensors(module: nn.Module) -> list[tuple[str, object]]:
+def _tensors(module: nn.Module) -> Iterable[tuple[str, object]]:
+    if not (module._modules or module._parameters or module._buffers):
+        return ()  # most are activations, and this is asked often
     return [*module.named_parameters(), *module.named_buffers()]
 
 

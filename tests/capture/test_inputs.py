@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autosubnet import AutoSubnet
 from autosubnet.capture import Inputs, guess, others
-from autosubnet.capture.resize import RESIZES, grown, lengthened, shortened
+from autosubnet.capture.resize import RESIZES, grown, lengthened, shortened, shrunk
 from autosubnet.errors import InputError
 
 from .capturing import Applied, rows
@@ -160,6 +160,10 @@ def test_other_resolutions_and_lengths() -> None:
     def shape(resize: Any, *sizes: int, dtype: torch.dtype = torch.float32) -> list[int]:
         return resize(torch.zeros(sizes, dtype=dtype))
 
+    assert shape(shrunk, 2, 3, 224, 224) == [2, 3, 128, 96]
+    assert shape(shrunk, 2, 3, 16, 224, 224) == [2, 3, 24, 96, 128]
+    assert shape(shrunk, 2, 3, 96, 64) == shape(grown, 2, 3, 96, 64), "small ones cost little"
+    assert shape(shrunk, 2, 512, dtype=torch.long) == [2, 256]
     assert shape(grown, 2, 3, 224, 224) == [2, 3, 256, 192]
     assert shape(grown, 2, 3, 32, 32) == [2, 3, 40, 40]
     assert shape(grown, 2, 5, 8) == [2, 7, 8]
