@@ -54,8 +54,8 @@ class AutoSubnet:
         groups: the removable structures (GeZIGs), each proved zero-invariant.
         refused: segments ahead of joints that are no groups, each with its reason.
         complement: names of the trainable parameters no part of which is in a group (the paper's G^C).
-        notes: where the example inputs come from, what the graph holds fixed, and values that the model's
-            code read off its tensors, with their source lines.
+        notes: where the example inputs come from, modules that were not followed, what the graph holds fixed, and
+            values that the model's code read off its tensors, with their source lines.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class AutoSubnet:
         self.complement: tuple[str, ...] = partition.complement
         self.notes: tuple[str, ...] = (
             f"example inputs: {origin}",
+            *(f"not followed: module {name!r}, since {why}" for name, why in self._trace.opaque.items()),
             *(f"frozen: {each}" for each in self._trace.frozen),
             *(f"read off a tensor while tracing: {each}" for each in self._trace.baked),
         )
@@ -106,7 +107,7 @@ class AutoSubnet:
         Raises:
             GroupError: there is no such group, and no segment of that name was refused.
         """
-        name = group.segment if isinstance(group, (Group, Refusal)) else group
+        name = group if isinstance(group, str) else group.name if isinstance(group, Group) else group.segment
         refusal = next((each for each in self.refused if each.segment == name), None)
         if refusal is not None:
             return f"{refusal.segment} is not a group: {refusal.reason}"

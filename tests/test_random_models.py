@@ -103,7 +103,7 @@ def check_partition(oto: autosubnet.AutoSubnet) -> None:
     variables = {vertex.name: vertex.variables for vertex in oto.graph.vertices}
     end = {segment.name: segment.vertices[-1] for segment in oto.graph.segments}
     refused = [end[refusal.segment] for refusal in oto.refused if oto.graph.segment[refusal.segment].variables]
-    found = sorted([*(end[group.segment] for group in oto.groups), *refused])
+    found = sorted([*(end[segment] for group in oto.groups for segment in group.segments), *refused])
     expected = sorted(segment[-1] for segment in paper_candidates(graph, variables))
     assert found == expected, f"candidates end in {expected}; groups and refusals end in {found}"
     others = {end[refusal.segment] for refusal in oto.refused} - set(refused)
@@ -158,8 +158,9 @@ def check_soundness(
     for train in (False, True):
         check_zero_claims(trace.module("train" if train else "eval"), claims, inputs, train)
     for group in chosen:
-        last = oto.graph.segment[group.segment].vertices[-1]
-        assert claims[1][last].all(), f"group {group.name} is zero, but nothing proves that {last} is"
+        for segment in group.segments:
+            last = oto.graph.segment[segment].vertices[-1]
+            assert claims[1][last].all(), f"group {group.name} is zero, but nothing proves that {last} is"
 
 
 def check_carried(oto: autosubnet.AutoSubnet, subnet: fx.GraphModule, inputs: tuple[Tensor, ...], seed: int) -> None:

@@ -54,12 +54,14 @@ def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[
     opaque: dict[str, str] = {}  # by the reason why
     while True:
         try:
-            return _capture(Recorder(model, frozenset(opaque)), inputs)
+            trace, fetched = _capture(Recorder(model, frozenset(opaque)), inputs)
         except UnfollowableError as error:
             if not error.module or error.module in opaque:
                 kept = "".join(f"; module {name!r} was kept as it is, since {why}" for name, why in opaque.items())
                 raise CaptureError(f"{error}{kept}") from error
             opaque[error.module] = str(error).partition(";")[0]
+        else:
+            return replace(trace, opaque=opaque), fetched
 
 
 def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import random
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
@@ -41,15 +42,9 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     """Yield the tensors in a structure of tuples, lists, dicts and dataclasses."""
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, (tuple, list)):
-        for each in value:
+    else:
+        for _, _, each in parts_of(value):
             yield from tensors_in(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from tensors_in(each)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in fields(value):
-            yield from tensors_in(getattr(value, each.name, None))
 
 
 @torch.no_grad()
@@ -64,13 +59,23 @@ def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata
 
 
+def parts_of(value: Any) -> list[tuple[Callable[[Any, Any], Any], Any, Any]]:
+    """Return what a container holds, each with the function and the key that take it out."""
+    if isinstance(value, (tuple, list)):
+        return [(operator.getitem, position, each) for position, each in enumerate(value)]
+    if isinstance(value, dict):
+        return [(operator.getitem, key, each) for key, each in value.items()]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [(getattr, each.name, getattr(value, each.name, None)) for each in fields(value)]
+    return []
+
+
 def info_of(value: Any) -> Any:
-    """Return what is known of a tensor, or of those in a tuple or list; ``None`` for anything else."""
+    """Return what is known of a tensor, or of those in a container, in its order; ``None`` for anything else."""
     if isinstance(value, torch.Tensor):
         return TensorInfo.of(value)
-    if isinstance(value, (tuple, list)):
-        return tuple(info_of(each) for each in value)
-    return None
+    parts = parts_of(value)
+    return tuple(info_of(each) for _, _, each in parts) if parts or isinstance(value, (tuple, list)) else None
 
 
 def random_state() -> tuple[bytes, ...]:

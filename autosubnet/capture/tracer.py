@@ -27,6 +27,7 @@ from autosubnet.capture.observe import (
     alias_of,
     autocast,
     is_users,
+    parts_of,
     random_state,
     source_line,
     tensors_in,
@@ -362,13 +363,12 @@ class Tracer(TorchFunctionMode):
 
     def _bind_parts(self, result: Any, node: fx.Node, sources: Any) -> None:
         self._values.describe(node, result)
-        for position, each in enumerate(result) if isinstance(result, (tuple, list)) else ():
-            if isinstance(each, (torch.Tensor, tuple, list)):
-                item = self.graph.call_function(operator.getitem, (node, position))
-                if isinstance(each, torch.Tensor):
-                    self._values.bind(each, item, self._values.root(each, item, sources))
-                else:
-                    self._bind_parts(each, item, sources)
+        for take, key, each in parts_of(result):
+            if isinstance(each, torch.Tensor):
+                item = self.graph.call_function(take, (node, key))
+                self._values.bind(each, item, self._values.root(each, item, sources))
+            elif parts_of(each):
+                self._bind_parts(each, self.graph.call_function(take, (node, key)), sources)
 
     def _node(self, tensor: torch.Tensor) -> fx.Node:
         node = self._values.node(tensor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from autosubnet.graph.dependency import DependencyGraph
+from collections.abc import Sequence
+
+from autosubnet.graph.dependency import DependencyGraph, Segment
 from autosubnet.graph.groups import Group
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
@@ -18,38 +20,42 @@ def explain(view: GraphView, graph: DependencyGraph, group: Group, score: float 
         group: one of its groups.
         score: its redundancy score so far, if it was scored.
     """
-    segment = graph.segment[group.segment]
+    segments = [graph.segment[name] for name in group.segments]
     whole = [each.name for each in group.slices if each.indices is None]
     parts = [f"{each.name}[{len(each.indices)}]" for each in group.slices if each.indices is not None]
     lines = [
-        f"{group.name}: {len(segment.vertices)} vertices, {group.num_params} parameters",
+        f"{group.name}: {sum(len(each.vertices) for each in segments)} vertices, {group.num_params} parameters",
         f"  zero: {', '.join(whole)}",
     ]
     if parts:
         lines.append(f"  and, behind concats, the channels that it fills of: {', '.join(parts)}")
-    lines += _proof(view, group, segment.vertices)
-    readers = ", ".join(segment.outgoing)
-    lines.append(f"  read by: {readers}, which goes on without it")
+    if segments[1:]:
+        lines.append(f"  of segments that share parameters: {', '.join(group.segments)}")
+    lines += _proof(view, group, segments)
+    readers = list(dict.fromkeys(reader for segment in segments for reader in segment.outgoing))
+    lines.append(f"  read by: {', '.join(readers)}, which {'go' if readers[1:] else 'goes'} on without it")
     if score is not None:
         lines.append(f"  redundancy score: {score:.4f}")
     return "\n".join(lines)
 
 
-def _proof(view: GraphView, group: Group, vertices: tuple[str, ...]) -> list[str]:
-    """Name the first vertex from which on everything is zero, and what else becomes zero."""
+def _proof(view: GraphView, group: Group, segments: Sequence[Segment]) -> list[str]:
+    """Name, by segment, the first vertex from which on everything is zero, and what else becomes zero."""
     propagation = Propagation(view)
     whole = [each.name for each in group.slices if each.indices is None]
     undo = propagation.update({name: uniform(view.parameters[name].ndim, True) for name in whole})
     nodes = {node.name: node for node in view.nodes}
-    zero = [name for name in vertices if propagation.is_zero(nodes[name])]
-    last_alive = max((i for i, name in enumerate(vertices) if name not in zero), default=-1)
-    start = vertices[last_alive + 1]
+    lines = []
+    for segment in segments:
+        alive = [number for number, name in enumerate(segment.vertices) if not propagation.is_zero(nodes[name])]
+        start, end = segment.vertices[max(alive, default=-1) + 1], segment.vertices[-1]
+        lines.append(f"  proof: {start} is zero for every input, and so is every vertex up to {end}")
+    own = {name for segment in segments for name in segment.vertices}
     beyond = [
         node.name
         for node in propagation.changed(undo)
-        if node.name not in vertices and node.meta["data"] and propagation.is_zero(node)
+        if node.name not in own and node.meta["data"] and propagation.is_zero(node)
     ]
-    lines = [f"  proof: {start} is zero for every input, and so is every vertex up to {vertices[-1]}"]
     if beyond:
         lines.append(f"  also zero then: {', '.join(beyond)}")
     return lines

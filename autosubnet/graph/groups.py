@@ -26,18 +26,18 @@ class Group:
     """A structure that can be removed: its slices zero make its output zero for every input.
 
     Attributes:
-        name: that of its segment.
+        name: that of its segment, or of the first of several.
         kind: ``"gezig"`` for whole operators, ``"zig"`` for channels.
         slices: what must be zero; slices of different groups may overlap.
         num_params: number of scalar parameters in the slices.
-        segment: name of the segment that it removes.
+        segments: names of the segments that it removes; several where these share parameters.
     """
 
     name: str
     kind: Literal["gezig", "zig"]
     slices: tuple[ParameterSlice, ...]
     num_params: int
-    segment: str
+    segments: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -123,22 +123,33 @@ def _connect(segments: list[list[Vertex]], vertices: list[Vertex]) -> list[Segme
 
 
 def _names(segments: list[list[Vertex]]) -> list[str]:
-    """Name each segment after the module that holds its variables, as far as that is unique."""
-    wanted = [_module_of(segment) for segment in segments]
+    """Name each segment after the module that holds its variables, as far as that is unique.
+
+    Variables that other segments use too count only where there are no others.
+    """
+    homes = Counter(name for segment in segments for name in {each for vertex in segment for each in vertex.variables})
+    own = [
+        {vertex.name: [each for each in vertex.variables if homes[each] == 1] for vertex in segment}
+        for segment in segments
+    ]
+    for segment, variables in zip(segments, own, strict=True):
+        if not any(variables.values()):
+            variables.update((vertex.name, list(vertex.variables)) for vertex in segment)
+    wanted = [_module_of([name for each in variables.values() for name in each]) for variables in own]
     counts = Counter(wanted)
     names: list[str] = []
     taken: set[str] = set()
-    for segment, name in zip(segments, wanted, strict=True):
-        first = next((vertex.name for vertex in segment if vertex.variables), segment[0].name)
+    for variables, name in zip(own, wanted, strict=True):
+        first = next((vertex for vertex, each in variables.items() if each), next(iter(variables)))
         names.append(name if name and counts[name] == 1 and name not in taken else first)
         taken.add(names[-1])
     return names
 
 
-def _module_of(segment: list[Vertex]) -> str:
-    """Return the innermost module that holds all variables of a segment, or the first one's."""
-    paths = [name.split(".")[:-1] for vertex in segment for name in vertex.variables]
-    if not paths:
+def _module_of(variables: list[str]) -> str:
+    """Return the innermost module that holds all of these variables, or the first one's."""
+    if not variables:
         return ""
+    paths = [name.split(".")[:-1] for name in variables]
     common = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
     return ".".join(parts[0] for parts in common) or ".".join(paths[0])

@@ -89,7 +89,9 @@ class InputSizes:
 
     def _formula(self, node: fx.Node, output: int) -> list[Expression] | None:
         source = node.args[0] if node.args else None
-        if node.target is operator.getitem and isinstance(source, fx.Node) and isinstance(source.meta["value"], tuple):
+        if isinstance(source, fx.Node) and isinstance(source.meta["value"], tuple) and node.target in PARTS:
+            if not isinstance(node.args[1], int):
+                return None  # out of a dict or a dataclass, which only opaque modules return
             sizes = source.meta["sizes"][node.args[1]]
             result: list[Expression] | None = sizes[output] if isinstance(sizes, tuple) else sizes
             return result
@@ -101,6 +103,9 @@ class InputSizes:
             return list(sizes)
         self.batch = self.batch or sizes[0]
         return [self.batch, *sizes[1:]]
+
+
+PARTS = (operator.getitem, getattr)  # what takes an output out of several
 
 
 def _settled(sizes: Any, fixed: Mapping[Expression, int]) -> Any:

@@ -93,7 +93,8 @@ def draw_segments(
     reasons = {refusal.segment: refusal.reason for refusal in refused}
     by_segment: dict[str, list[Group]] = {}
     for group in groups:
-        by_segment.setdefault(group.segment, []).append(group)
+        for name in group.segments:
+            by_segment.setdefault(name, []).append(group)
     drawn = {}
     for segment in graph.segments:
         own = by_segment.get(segment.name, [])

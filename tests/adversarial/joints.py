@@ -48,7 +48,7 @@ SPECIMENS = [
     rows("alpha on what goes", lambda m, x: torch.sub(m.a(x), m.b(x), alpha=3), "b"),
     rows("a zero that promotes", lambda m, x: (m.a(x).float() + m.b(x)) * 2, "b"),
     rows("a zero of lesser precision", lambda m, x: m.a(x) + m.b(x).float(), "b"),
-    rows("the difference of a zero with itself", lambda m, x: m.a(x) + (m.b(x) - m.b(x)), "b"),
+    rows("the difference of a zero with itself", lambda m, x: x + m.a(x) + (m.b(x) - m.b(x)), "b"),
     rows("where", lambda m, x: torch.where(x > 0, m.a(x), m.b(x)), "b"),
     rows("where both are zero", lambda m, x: x + torch.where(x > 0, m.a(x), m.b(x)), "a b"),
     rows("maximum", lambda m, x: torch.maximum(m.a(x), m.b(x)), "b"),

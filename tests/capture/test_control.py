@@ -1,5 +1,6 @@
 """Python's control flow: what depends on shapes is followed, what depends on values is reported or refused."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -306,7 +307,7 @@ def test_a_check_of_what_dropout_left_is_reported() -> None:
 def test_why_a_module_was_kept_is_told_where_that_is_no_remedy() -> None:
     class Held(Jitter):
         def forward(self, x: Tensor) -> Any:
-            return {"held": super().forward(x)}
+            return SimpleNamespace(held=super().forward(x))
 
     with pytest.raises(CaptureError, match=r"unknown origin .* module 'held' was kept as it is, since a random number"):
-        capture(Applied(lambda m, x: m.held(m.conv(x))["held"] * 2, held=Held()), Inputs.of((images(),)))
+        capture(Applied(lambda m, x: m.held(m.conv(x)).held * 2, held=Held()), Inputs.of((images(),)))

@@ -31,7 +31,7 @@ def test_groups_and_refusals_are_the_candidates_of_the_paper(name: str) -> None:
     oto = autosubnet.AutoSubnet(*EXAMPLES[name]())
     variables = {vertex.name: vertex.variables for vertex in oto.graph.vertices}
     expected = {tuple(each) for each in paper_candidates(oto.graph.to_networkx(), variables)}
-    names = [group.segment for group in oto.groups]
+    names = [segment for group in oto.groups for segment in group.segments]
     names += [refusal.segment for refusal in oto.refused if oto.graph.segment[refusal.segment].variables]
     assert {oto.graph.segment[each].vertices for each in names} == expected
     assert len(names) == len(expected)

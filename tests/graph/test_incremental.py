@@ -51,7 +51,7 @@ def some_slices(view: GraphView, choose: random.Random) -> Group:
         rows = view.parameters[name].shape[0]
         some = tuple(sorted(choose.sample(range(rows), choose.randint(1, rows))))
         slices.append(ParameterSlice(name) if choose.random() < 0.5 else ParameterSlice(name, 0, some))
-    return Group("some", "gezig", tuple(slices), 0, "some")
+    return Group("some", "gezig", tuple(slices), 0, ("some",))
 
 
 def plain(mask: Any) -> Any:

@@ -90,23 +90,6 @@ def test_a_wholly_frozen_segment_has_nothing_to_train() -> None:
     assert not any(name.startswith("body.1") for name in oto.complement)
 
 
-def test_a_shared_module_refuses_both_of_its_segments() -> None:
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.left, self.right, self.both = (nn.Conv2d(4, 4, 1) for _ in range(3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x + self.left(self.both(x)) + self.right(self.both(x))
-
-    oto = AutoSubnet(*images(ImageNet(Shared(), width=4)))
-    assert oto.groups == ()
-    assert len(oto.refused) == 2
-    for each in oto.refused:
-        assert "parameter 'body.0.both.weight' is also used by 'body_0_both" in each.reason
-        assert "outside of the segment" in each.reason
-
-
 def test_a_module_used_twice_in_one_segment_is_one_group() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -119,23 +102,6 @@ def test_a_module_used_twice_in_one_segment_is_one_group() -> None:
     oto = AutoSubnet(*images(ImageNet(Twice(), width=4)))
     assert [each.num_params for each in oto.groups] == [20]
     assert [each.name for each in oto.groups[0].slices] == ["body.0.conv.weight", "body.0.conv.bias"]
-
-
-def test_a_tied_weight_refuses_both_of_its_segments() -> None:
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.c = (nn.Linear(6, 6) for _ in range(3))
-            self.b.weight = self.a.weight
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x + self.a(x) + self.b(x) + self.c(x)
-
-    oto = AutoSubnet(Tied(), torch.randn(3, 6))
-    assert [group.name for group in oto.groups] == ["c"]
-    assert refusal(oto, "a") == "parameter 'a.weight' is also used by 'b', outside of the segment"
-    assert refusal(oto, "b") == "parameter 'a.weight' is also used by 'a', outside of the segment"
-    assert "b.weight" not in oto.complement, "a tied parameter has its first name only"
 
 
 def test_of_a_weight_norm_the_scale_makes_the_zero() -> None:

@@ -106,7 +106,7 @@ def test_no_groups() -> None:
 )
 def test_slices_that_do_not_exist(bad: object, message: str) -> None:
     with pytest.raises(GroupError, match=message):
-        make_index(make_toy(), (Group("g", "gezig", (bad,), 0, "g"),))  # type: ignore[arg-type]  # parametrized
+        make_index(make_toy(), (Group("g", "gezig", (bad,), 0, ("g",)),))  # type: ignore[arg-type]  # parametrized
 
 
 def test_first_non_finite_names_the_first() -> None:

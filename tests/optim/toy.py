@@ -45,7 +45,7 @@ def norm_slices(*indices: int) -> tuple[ParameterSlice, ...]:
 
 
 def group(name: str, *slices: ParameterSlice) -> Group:
-    return Group(name, "gezig", slices, 0, name)
+    return Group(name, "gezig", slices, 0, (name,))
 
 
 GROUPS = (

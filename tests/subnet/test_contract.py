@@ -95,7 +95,8 @@ def test_what_was_zeroed_is_gone(name: str, seed: int) -> None:
     removes(oto.model, subnet, inputs, report_of(subnet).kept, chosen)
     whole = {each.name for group in chosen for each in group.slices if each.indices is None}
     assert whole <= set(report_of(subnet).removed_params)
-    gone = {vertex for group in chosen for vertex in oto.graph.segment[group.segment].vertices}
+    segments = [oto.graph.segment[name] for group in chosen for name in group.segments]
+    gone = {vertex for segment in segments for vertex in segment.vertices}
     assert gone <= set(report_of(subnet).removed_vertices)
 
 
