@@ -11,6 +11,7 @@ batch size, another resolution or length where the model takes one).
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import resource
 import shlex
@@ -73,7 +74,7 @@ def _removed(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
     }
     if not oto.groups:
         return {**row, "outcome": "nothing to remove"}
-    state = {key: value.clone() for key, value in model.state_dict().items()}
+    state = copy.deepcopy(model.state_dict())
     before, share, flops, differences = num_params(model), [], [], []
     total = oto.compute_flops()
     for seed in SETS:

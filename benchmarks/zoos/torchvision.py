@@ -5,7 +5,10 @@ A detector's own forward takes a list of images and keeps the boxes that survive
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -29,9 +32,11 @@ def make(name: str) -> Made:
     from torchvision import models
 
     name, _, part = name.partition(".")
-    backbone = {"weights_backbone": None} if part or name.startswith(SEGMENTATION) else {}
-    model = models.get_model(name, weights=None, **backbone, **_smaller(name))
-    model = model.get_submodule(part)
+    options: dict[str, Any] = {"weights_backbone": None} if part or name.startswith(SEGMENTATION) else {}
+    if name.startswith("vit_"):
+        options["image_size"] = 84 if name == "vit_h_14" else 64
+    with _small_videos():
+        model = models.get_model(name, weights=None, **options).get_submodule(part)
     if name.startswith("raft"):
         pair = {each: torch.randn(2, 3, 128, 128) for each in ("image1", "image2")}
         return model, {**pair, "num_flow_updates": 2}
@@ -41,8 +46,15 @@ def make(name: str) -> Made:
     return model, images(model, (fixed,) if isinstance(fixed, int) else (SIDE, 224, 299))
 
 
-def _smaller(name: str) -> dict[str, Any]:
-    """Return arguments that make a model of a fixed resolution one of a lower one."""
-    if name.startswith("vit_"):
-        return {"image_size": 84 if name == "vit_h_14" else 64}
-    return {"spatial_size": (64, 64)} if name.startswith("mvit") else {}
+@contextmanager
+def _small_videos() -> Iterator[None]:
+    """Let MViT, which has no argument for it, be built for videos of 64 pixels a side."""
+    from torchvision.models.video import mvit
+
+    build = mvit._mvit
+
+    def smaller(*args: Any, spatial_size: Any, **kwargs: Any) -> Any:
+        return build(*args, spatial_size=(64, 64), **kwargs)
+
+    with patch.object(mvit, "_mvit", smaller):
+        yield
