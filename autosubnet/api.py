@@ -21,9 +21,10 @@ from autosubnet.graph.explain import explain
 from autosubnet.graph.groups import Group, Refusal
 from autosubnet.graph.partition import build_partition
 from autosubnet.graph.segments import build_dependency_graph
-from autosubnet.graph.validity import Validity, required, select
+from autosubnet.graph.validity import Validity, required
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, carry_optimizer
+from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
 from autosubnet.subnet.report import constant
 
@@ -172,7 +173,11 @@ class AutoSubnet:
         total_steps: int | None = None,
         warmup_steps: int | None = None,
         projection_steps: int | None = None,
-        target_group_sparsity: float = 0.5,
+        target_group_sparsity: float | None = None,
+        target_num_params: float | None = None,
+        target_flops: float | None = None,
+        target_latency: float | None = None,
+        latency: Latency = "eager",
         **options: Any,
     ) -> H2SPG:
         """Return the H2SPG optimizer over all parameters of the model (OTOv3, Algorithm 3).
@@ -183,28 +188,33 @@ class AutoSubnet:
             total_steps: optimizer steps of the whole training.
             warmup_steps: steps that only score; a quarter of ``total_steps`` by default.
             projection_steps: steps in which the chosen groups go to zero; a quarter of ``total_steps`` by default.
-            target_group_sparsity: share of the groups that are chosen, rounded down; in [0, 1].
+            target_group_sparsity: share of the groups that are chosen, rounded down, in [0, 1]; a half where no other
+                target is given.
+            target_num_params: scalar parameters that the subnet may have, instead.
+            target_flops: floating-point operations for one example that it may take (two a multiply-add).
+            target_latency: seconds that it may take on the example inputs. Budgets count all that dies with the groups.
+            latency: how that is measured: ``"eager"`` for PyTorch on the device of the model, ``"onnx"`` for ONNX
+                Runtime on the CPU, or a function of your own from a network to what it costs.
             **options: ``params``, ``score``, ``score_momentum`` and ``epsilon`` as in
                 :class:`autosubnet.optim.H2SPG`, and those of the base optimizer (``momentum``, ``weight_decay``, ...).
 
         Raises:
             InputError: an option is out of range.
-            BudgetError: so many groups cannot be removed together.
+            BudgetError: no set of groups was found that reaches the target and can be removed together.
         """
-
-        def choose(order: Sequence[int], count: int) -> list[int]:
-            return select(self._validity, self.groups, order, count)
-
         self._optimizer = H2SPG(
             self.model,
             self.groups,
-            choose,
+            Selection(self._view, self.groups, self._validity, latency),
             lr=lr,
             variant=variant,
             total_steps=total_steps,
             warmup_steps=warmup_steps,
             projection_steps=projection_steps,
             target_group_sparsity=target_group_sparsity,
+            target_num_params=target_num_params,
+            target_flops=target_flops,
+            target_latency=target_latency,
             **options,
         )
         return self._optimizer
@@ -249,6 +259,18 @@ class AutoSubnet:
     def compute_num_params(self) -> int:
         """Return the number of scalar parameters of the model as it stands."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def compute_costs(self, without: Iterable[Group | str] = ()) -> dict[str, float]:
+        """Return ``num_params`` and ``flops`` of what would be left without some groups and all that dies with them.
+
+        Raises:
+            GroupError: a group does not exist.
+        """
+        return (
+            Selection(self._view, self.groups, self._validity)
+            .costs(("num_params", "flops"))
+            .without(self._resolve(without))
+        )
 
     def compute_flops(self, module: nn.Module | None = None) -> int:
         """Return the floating-point operations for one example (two a multiply-add), in eval mode.

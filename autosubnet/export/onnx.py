@@ -144,16 +144,21 @@ def _arrays(values: Any) -> list[NDArray[Any]]:
     return [each.detach().cpu().contiguous().numpy() for each in leaves]
 
 
-def _run(path: Path, inputs: Inputs) -> list[NDArray[Any]]:
+def session_of(path: Path, inputs: Inputs) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """Return a session of ONNX Runtime for a file, on the CPU, and what it is fed for ``inputs``."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     arrays = _arrays((inputs.args, dict(inputs.kwargs)))
+    return session, dict(zip((each.name for each in session.get_inputs()), arrays, strict=True))
+
+
+def _run(path: Path, inputs: Inputs) -> list[NDArray[Any]]:
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        names = [each.name for each in session.get_inputs()]
-        return list(session.run(None, dict(zip(names, arrays, strict=True))))
+        session, feed = session_of(path, inputs)
+        return list(session.run(None, feed))
     except Exception as error:  # its errors share no class
         raise ExportError(
             f"ONNX Runtime cannot run the exported network: {_cause(error)}; no file was written; float32 is "

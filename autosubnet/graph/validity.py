@@ -125,14 +125,14 @@ def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequenc
     Raises:
         BudgetError: not so many can go together, as far as this search sees; finding out is NP-hard.
     """
-    first = _greedy(make(), groups, order, count)
+    first = greedy(make(), groups, order, count)
     most = len(first)
     if most == count:
         return first
     forward = list(range(len(groups)))
     orders = [[*(each for each in order if each != last), last] for last in first[:RETRIES]]
     for other in [*orders, forward, forward[::-1]]:
-        chosen = _greedy(make(), groups, other, count)
+        chosen = greedy(make(), groups, other, count)
         if len(chosen) == count:
             return chosen
         most = max(most, len(chosen))
@@ -145,7 +145,8 @@ def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequenc
 RETRIES = 32
 
 
-def _greedy(validity: Validity, groups: Sequence[Group], order: Iterable[int], count: int) -> list[int]:
+def greedy(validity: Validity, groups: Sequence[Group], order: Iterable[int], count: int) -> list[int]:
+    """Take groups in order while the set stays valid, up to ``count``; return their positions."""
     chosen: list[int] = []
     for position in order:
         if len(chosen) == count:

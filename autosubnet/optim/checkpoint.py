@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from autosubnet.errors import StateError
 from autosubnet.graph.groups import Group
 from autosubnet.optim.schedule import Schedule
+from autosubnet.optim.target import Target
 
 KEY = "h2spg"
 
@@ -24,14 +25,14 @@ class Settings:
     Attributes:
         variant: the base optimizer.
         schedule: lengths of the phases.
-        num_target: number of groups to choose (K).
+        target: what is to be reached.
         score_momentum: omega of Algorithm 3.
         epsilon: of the half-space projection.
     """
 
     variant: str
     schedule: Schedule
-    num_target: int
+    target: Target
     score_momentum: float
     epsilon: float
 
@@ -62,7 +63,7 @@ def pack(groups: Sequence[Group], settings: Settings, run: Run) -> dict[str, Any
         "warmup_steps": settings.schedule.warmup,
         "projection_steps": settings.schedule.projection,
         "total_steps": settings.schedule.total,
-        "num_target": settings.num_target,
+        "target": asdict(settings.target),
         "score_momentum": settings.score_momentum,
         "epsilon": settings.epsilon,
         "step": run.step,
@@ -91,7 +92,7 @@ def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str)
         _check_partition(packed["group_names"], packed["group_slices"], groups)
         schedule = Schedule(packed["warmup_steps"], packed["projection_steps"], packed["total_steps"])
         settings = Settings(
-            packed["variant"], schedule, packed["num_target"], packed["score_momentum"], packed["epsilon"]
+            packed["variant"], schedule, Target(**packed["target"]), packed["score_momentum"], packed["epsilon"]
         )
         scores = packed["scores"].to("cpu", torch.float64, copy=True)
         run = Run(packed["step"], scores, tuple(packed["chosen"]), tuple(packed["zeroed"]))

@@ -13,7 +13,6 @@ variant".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
@@ -29,10 +28,7 @@ from autosubnet.optim.half_space import choose_lambda, leaves_half_space
 from autosubnet.optim.parameters import NamedParameters, replace_parameters
 from autosubnet.optim.saliency import ScoreFunction, redundancy_score
 from autosubnet.optim.schedule import Progress, make_schedule
-
-SelectFunction = Callable[[Sequence[int], int], list[int]]
-"""``select(order, k)``: of the group indices, given most redundant first, k that can be removed together."""
-
+from autosubnet.optim.target import SelectFunction, make_target
 
 _OWN_STATE = (
     *("_parameters", "_index", "_base", "_select", "_score", "_settings", "_run"),
@@ -50,16 +46,19 @@ class H2SPG(torch.optim.Optimizer):
     Args:
         model: what is trained; parameters that are replaced in it later are found again by name.
         groups: the partition; slices name the model's parameters, and may overlap.
-        select: takes group indices, most redundant first, and K; returns K that can be removed together, or
-            raises ``BudgetError``. Called once here, with the groups in their own order, and once when the
-            warm-up ends.
+        select: takes the scores and the target; returns groups that can be removed together and reach it, or
+            raises ``BudgetError``. Called once here, with equal scores, and once when the warm-up ends.
         params: what to optimize, as for any torch optimizer; default: all parameters of the model.
         lr: learning rate; default: that of the torch optimizer.
         variant: ``"sgd"``, ``"adam"`` or ``"adamw"``.
         total_steps: optimizer steps of the whole training.
         warmup_steps: steps that only score; default: a quarter of ``total_steps``.
         projection_steps: steps in which the chosen groups go to zero; default: a quarter of ``total_steps``.
-        target_group_sparsity: K is this times the number of groups, rounded down; in [0, 1].
+        target_group_sparsity: K is this times the number of groups, rounded down; in [0, 1]. A half where no other
+            target is given.
+        target_num_params: scalar parameters that may be left, instead.
+        target_flops: floating-point operations for one example that may be left.
+        target_latency: seconds that what is left may take, as ``select`` measures it.
         score: redundancy score of one step, from per-group sums.
         score_momentum: omega of Algorithm 3, weight of the scores so far (which start from 0); in [0, 1).
         epsilon: of the half-space projection, in [0, 1); the larger, the earlier groups become zero.
@@ -70,7 +69,7 @@ class H2SPG(torch.optim.Optimizer):
     Raises:
         InputError: an argument out of range, or parameters that do not fit.
         GroupError: groups that do not fit the model.
-        BudgetError: K groups cannot be removed together (raised by ``select``).
+        BudgetError: no set of groups was found that reaches the target (raised by ``select``).
     """
 
     def __init__(
@@ -85,15 +84,18 @@ class H2SPG(torch.optim.Optimizer):
         total_steps: int | None = None,
         warmup_steps: int | None = None,
         projection_steps: int | None = None,
-        target_group_sparsity: float = 0.5,
+        target_group_sparsity: float | None = None,
+        target_num_params: float | None = None,
+        target_flops: float | None = None,
+        target_latency: float | None = None,
         score: ScoreFunction = redundancy_score,
         score_momentum: float = 0.9,
         epsilon: float = 0.0,
         **options: Any,
     ) -> None:
-        _check_range("target_group_sparsity", target_group_sparsity, 0 <= target_group_sparsity <= 1, "[0, 1]")
         _check_range("score_momentum", score_momentum, 0 <= score_momentum < 1, "[0, 1)")
         _check_range("epsilon", epsilon, 0 <= epsilon < 1, "[0, 1)")
+        target = make_target(len(groups), target_group_sparsity, target_num_params, target_flops, target_latency)
         schedule = make_schedule(total_steps, warmup_steps, projection_steps)
         options = options if lr is None else {"lr": lr, **options}
         self._parameters = NamedParameters(model)
@@ -101,12 +103,10 @@ class H2SPG(torch.optim.Optimizer):
         self._base = make_base(variant, model.parameters() if params is None else params, options)
         prefer_fused(self._base, model)
         self._check_coverage()
-        # 1e-9: a product like 0.29 * 100 must not fall below the whole number that it means.
-        num_target = math.floor(target_group_sparsity * len(groups) + 1e-9)
-        if num_target:
-            select(range(len(groups)), num_target)
+        if target.num_groups != 0:
+            select([0.0] * len(groups), target)
         self._select, self._score = select, score
-        self._settings = Settings(variant, schedule, num_target, float(score_momentum), float(epsilon))
+        self._settings = Settings(variant, schedule, target, float(score_momentum), float(epsilon))
         self._run = Run(0, torch.zeros(len(groups), dtype=torch.float64, device="cpu"))
         self._before: dict[str, Tensor] = {}
         self._update_masks()
@@ -261,9 +261,8 @@ class H2SPG(torch.optim.Optimizer):
             raise InputError(f"the score function must return {x_sq.numel()} finite scores, one for each group")
         omega = self._settings.score_momentum
         scores = omega * self._run.scores + (1 - omega) * now
-        if self._run.step + 1 == self._settings.schedule.warmup and self._settings.num_target:
-            order = torch.argsort(scores, descending=True, stable=True).tolist()
-            self._run.chosen = tuple(self._select(order, self._settings.num_target))
+        if self._run.step + 1 == self._settings.schedule.warmup and self._settings.target.num_groups != 0:
+            self._run.chosen = tuple(self._select(scores.tolist(), self._settings.target))
             self._update_masks()
         self._run.scores = scores
 

@@ -4,7 +4,7 @@ In this order: zero propagation over the real values of the parameters (``graph/
 zeros can be dropped, and what is still live; ``cut`` decides which indices of which tensors can go; where a zero
 block cannot be cut out of its concat after all, both are decided again with the block as an explicit zero, and where
 something would go for the sake of zeros that stay (``going``), without these; ``emit`` writes the smaller graph;
-``verify`` runs both networks and compares. ``construct`` holds it together.
+``verify`` runs both networks and compares. ``planning`` holds the decisions together, ``construct`` all of it.
 """
 
 from autosubnet.subnet.construct import construct

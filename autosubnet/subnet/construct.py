@@ -11,12 +11,10 @@ from torch import fx
 from autosubnet.capture import Trace
 from autosubnet.errors import InputError, NonFiniteError
 from autosubnet.graph.view import GraphView
-from autosubnet.graph.zeros import Propagation, values_of
-from autosubnet.subnet.cut import cuts
+from autosubnet.graph.zeros import values_of
 from autosubnet.subnet.emit import Plan, emit
-from autosubnet.subnet.erase import erase
-from autosubnet.subnet.going import going
 from autosubnet.subnet.notes import constant_outputs, training_notes
+from autosubnet.subnet.planning import make_plan
 from autosubnet.subnet.report import Report
 from autosubnet.subnet.verify import verify
 
@@ -39,7 +37,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
     """
     view = GraphView(trace)
     _require_finite(view)
-    plan = _plan(view)
+    plan = make_plan(view, values_of(view))
     subnet = emit(plan)
     subnet.train(trace.model.training)
     report = _report(plan, subnet)
@@ -61,30 +59,6 @@ def _require_finite(view: GraphView) -> None:
     for (name, _), norm in zip(named, norms, strict=True):
         if not torch.isfinite(norm):
             raise NonFiniteError(f"parameter {name!r} holds NaN or infinite values; restore it before constructing")
-
-
-def _plan(view: GraphView) -> Plan:
-    propagation = Propagation(view, values_of(view))
-    uncuttable: set[tuple[fx.Node, fx.Node]] = set()
-    while True:
-        erasure = erase(propagation, uncuttable)
-        plan = Plan(view, propagation, erasure, cuts(propagation, erasure))
-        if failed := _failed(plan):
-            uncuttable |= failed  # these blocks stay as explicit zeros; all else is decided again
-        elif not propagation.changed(propagation.update(going(plan))):
-            return plan  # else something went for zeros that stay, and training would go on from those
-
-
-def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
-    """Return the zero blocks that could not be cut out of their concats."""
-    failed = set()
-    for node in {concat for _, concat in plan.erasure.cut}:
-        gone = plan.gone(node)
-        possible = plan.view.rules[node].drops(plan.view.calls[node], gone) is not None
-        cut_out = {plan.erasure.resolve(block) for block in gone} if possible else set()
-        blocks = {plan.erasure.resolve(block) for block in plan.view.rules[node].absorbs(plan.view.calls[node])}
-        failed |= {(block, node) for block in blocks - cut_out if (block, node) in plan.erasure.cut}
-    return failed
 
 
 def _report(plan: Plan, subnet: fx.GraphModule) -> Report:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from autosubnet.errors import BudgetError, GroupError, InputError, NonFiniteError, StateError
 from autosubnet.graph.groups import Group
 from autosubnet.optim import H2SPG, redundancy_score
+from autosubnet.optim.target import Target
 
 from .toy import (
     GROUPS,
@@ -220,20 +221,19 @@ def test_same_seed_same_groups_and_gradients_are_left_alone() -> None:
     assert chosen[0] == chosen[1]
 
 
-def test_selection_gets_the_order_of_redundancy_and_decides() -> None:
-    calls: list[tuple[list[int], int]] = []
+def test_selection_gets_scores_and_target_and_decides() -> None:
+    calls: list[tuple[list[float], Target]] = []
 
-    def select(order: Sequence[int], k: int) -> list[int]:
-        calls.append((list(order), k))
-        return not_all_branches(order, k)
+    def select(scores: Sequence[float], target: Target) -> list[int]:
+        calls.append((list(scores), target))
+        return not_all_branches(scores, target)
 
     model = make_toy()
     optimizer = make(model, select, target_group_sparsity=0.9)
-    assert calls == [([0, 1, 2, 3, 4, 5], 5)]
+    assert calls == [([0.0] * 6, Target(num_groups=5))]
     train(model, optimizer, range(5))
-    order = sorted(range(6), key=lambda i: -optimizer.scores[i].item())
-    assert calls[1:] == [(order, 5)]
-    assert [GROUPS.index(g) for g in optimizer.chosen] == not_all_branches(order, 5)
+    assert calls[1:] == [(optimizer.scores.tolist(), Target(num_groups=5))]
+    assert [GROUPS.index(g) for g in optimizer.chosen] == not_all_branches(*calls[1])
     train(model, optimizer, range(5, 30))
     assert len(calls) == 2
 
@@ -248,11 +248,11 @@ def test_an_impossible_target_fails_at_once() -> None:
 )
 def test_number_of_groups_is_rounded_down(target: float, count: int, k: int) -> None:
     groups = [group(f"g{i}", *whole("head.bias")) for i in range(count)]
-    asked: list[int] = []
+    asked: list[int | None] = []
 
-    def select(order: Sequence[int], number: int) -> list[int]:
-        asked.append(number)
-        return list(order)[:number]
+    def select(scores: Sequence[float], target: Target) -> list[int]:
+        asked.append(target.num_groups)
+        return first(scores, target)
 
     H2SPG(make_toy(), groups, select, total_steps=10, target_group_sparsity=target)
     assert asked == ([k] if k else [])
@@ -273,8 +273,8 @@ def test_a_chosen_group_that_is_zero_already_stays_zero_from_the_start() -> None
     model = make_toy()
     model.table.requires_grad_(False).zero_()
 
-    def pick_the_table(order: Sequence[int], k: int) -> list[int]:
-        return [4, *(i for i in order if i != 4)][:k]
+    def pick_the_table(scores: Sequence[float], target: Target) -> list[int]:
+        return [4, *(i for i in range(len(scores)) if i != 4)][: target.num_groups]
 
     optimizer = make(model, pick_the_table)
     train(model, optimizer, range(5))

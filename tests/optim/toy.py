@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from autosubnet.errors import BudgetError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.optim import H2SPG
+from autosubnet.optim.target import Target
 
 
 class Toy(nn.Module):
@@ -58,15 +59,21 @@ GROUPS = (
 )
 
 
-def first(order: Sequence[int], k: int) -> list[int]:
+def ranked(scores: Sequence[float]) -> list[int]:
+    """Positions, most redundant first."""
+    return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+
+def first(scores: Sequence[float], target: Target) -> list[int]:
     """Every set is valid."""
-    return list(order)[:k]
+    return ranked(scores)[: target.num_groups]
 
 
-def not_all_branches(order: Sequence[int], k: int) -> list[int]:
+def not_all_branches(scores: Sequence[float], target: Target) -> list[int]:
     """One of the three branches must stay, as a connectivity check would demand."""
     chosen: list[int] = []
-    for i in order:
+    k = target.num_groups or 0
+    for i in ranked(scores):
         if len(chosen) < k and not {0, 1, 2} <= {*chosen, i}:
             chosen.append(i)
     if len(chosen) < k:

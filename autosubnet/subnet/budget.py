@@ -1,0 +1,118 @@
+"""The search for groups whose removal meets a budget (OTOv3 Algorithm 3, line 8, with costs in place of a count).
+
+The best such set is a knapsack with dependences, which is NP-hard. The search is greedy: groups are taken one after
+the other while they leave every output connected, in three orders (least loss of redundancy per saving; most
+redundant first; most saving first). Of each order the shortest beginning that meets the budget is kept, and those of
+it that are not needed are put back, the least redundant first. The set with the least loss wins. Savings are
+estimated once; whether a budget is met is counted on the network that would be left.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+
+from autosubnet.errors import BudgetError
+from autosubnet.graph.groups import Group
+from autosubnet.graph.validity import Validity, greedy
+from autosubnet.subnet.cost import Costs
+
+
+def select_within(
+    limits: Mapping[str, float],
+    groups: Sequence[Group],
+    scores: Sequence[float],
+    make: Callable[[], Validity],
+    costs: Costs,
+    savings: Mapping[str, Sequence[float]],
+) -> list[int]:
+    """Choose groups that may go together, such that what is left costs no more than the limits.
+
+    Args:
+        limits: by name, what may be left.
+        groups: all groups.
+        scores: their redundancy scores, the larger the more redundant.
+        make: returns the empty set, to grow.
+        costs: counts what is left.
+        savings: by name, what each group saves by itself, roughly.
+
+    Returns:
+        Positions of the chosen groups, most redundant first.
+
+    Raises:
+        BudgetError: no such set was found; says how near the search came.
+    """
+    search = _Search(limits, groups, costs)
+    if search.meets([]):
+        return []
+    losses = [max(scores) - score for score in scores]
+    worth = _worth(limits, costs.without([]), savings)
+    orders = [
+        sorted(range(len(groups)), key=lambda i: (losses[i] / worth[i] if worth[i] > 0 else float("inf"), -worth[i])),
+        sorted(range(len(groups)), key=lambda i: losses[i]),
+        sorted(range(len(groups)), key=lambda i: -worth[i]),
+    ]
+    found: list[list[int]] = []
+    for order in orders:
+        taken = greedy(make(), groups, order, len(groups))
+        if search.meets(taken):
+            count = bisect_left(range(len(taken)), True, key=lambda length: search.meets(taken[:length]))
+            found.append(search.pruned(sorted(taken[:count], key=lambda i: losses[i]), worth))
+    if not found:
+        raise BudgetError(search.nearest())
+    best = min(found, key=lambda chosen: sum(losses[i] for i in chosen))
+    return sorted(best, key=lambda i: losses[i])
+
+
+def _worth(
+    limits: Mapping[str, float], full: Mapping[str, float], savings: Mapping[str, Sequence[float]]
+) -> list[float]:
+    """Return what each group saves, as the share of what is too much; of several limits the sum."""
+    excess = {name: full[name] - limit for name, limit in limits.items() if full[name] > limit}
+    return [
+        sum(saved / excess[name] for name, saved in zip(excess, each, strict=True))
+        for each in zip(*(savings[name] for name in excess), strict=True)
+    ]
+
+
+class _Search:
+    def __init__(self, limits: Mapping[str, float], groups: Sequence[Group], costs: Costs) -> None:
+        self.limits = limits
+        self.groups = groups
+        self.costs = costs
+        self.tried: list[dict[str, float]] = []
+
+    def meets(self, chosen: Sequence[int]) -> bool:
+        """Whether what is left without these groups is within all limits."""
+        left = self.costs.without(self.groups[i] for i in chosen)
+        self.tried.append(left)
+        return all(left[name] <= limit for name, limit in self.limits.items())
+
+    def pruned(self, chosen: list[int], worth: Sequence[float]) -> list[int]:
+        """Return a set that meets the limits without those that are not needed, looked for from the end."""
+        for position in reversed(chosen):
+            fewer = [each for each in chosen if each != position]
+            if worth[position] <= 2 * self._slack(chosen) and self.meets(fewer):
+                chosen = fewer
+        return chosen
+
+    def _slack(self, chosen: Sequence[int]) -> float:
+        """Return how much less than the limits is left, as ``worth`` counts it."""
+        left, full = (self.costs.without(self.groups[i] for i in each) for each in (chosen, ()))
+        excess = {name: full[name] - limit for name, limit in self.limits.items() if full[name] > limit}
+        return sum((self.limits[name] - left[name]) / each for name, each in excess.items())
+
+    def nearest(self) -> str:
+        """Return what to say where no set was found."""
+
+        def over(left: Mapping[str, float]) -> float:
+            return max(left[name] / limit for name, limit in self.limits.items())
+
+        left = min(self.tried, key=over)
+        missed = ", ".join(
+            f"{name} {left[name]:.6g} where {limit:.6g} is asked for" for name, limit in self.limits.items()
+        )
+        return (
+            f"no set of groups was found that meets the budget and leaves every output connected to its inputs; the "
+            f"nearest leaves {missed}; ask for no less, or let keep= name less"
+        )

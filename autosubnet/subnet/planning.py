@@ -1,0 +1,43 @@
+"""From zero entries to the plan of the smaller network: erase, cut, and again where something has to stay after all."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from autosubnet.graph.view import GraphView
+from autosubnet.graph.zeros import Propagation
+from autosubnet.ops.masks import Mask
+from autosubnet.subnet.cut import cuts
+from autosubnet.subnet.emit import Plan
+from autosubnet.subnet.erase import erase
+from autosubnet.subnet.going import going
+
+
+def make_plan(view: GraphView, zeros: dict[str, Mask]) -> Plan:
+    """Decide what goes where some entries of the parameters are zero.
+
+    Args:
+        view: the graph.
+        zeros: masks of the parameters that have zeros, by name.
+    """
+    propagation = Propagation(view, zeros)
+    uncuttable: set[tuple[fx.Node, fx.Node]] = set()
+    while True:
+        erasure = erase(propagation, uncuttable)
+        plan = Plan(view, propagation, erasure, cuts(propagation, erasure))
+        if failed := _failed(plan):
+            uncuttable |= failed  # these blocks stay as explicit zeros; all else is decided again
+        elif not propagation.changed(propagation.update(going(plan))):
+            return plan  # else something went for zeros that stay, and training would go on from those
+
+
+def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
+    """Return the zero blocks that could not be cut out of their concats."""
+    failed = set()
+    for node in {concat for _, concat in plan.erasure.cut}:
+        gone = plan.gone(node)
+        possible = plan.view.rules[node].drops(plan.view.calls[node], gone) is not None
+        cut_out = {plan.erasure.resolve(block) for block in gone} if possible else set()
+        blocks = {plan.erasure.resolve(block) for block in plan.view.rules[node].absorbs(plan.view.calls[node])}
+        failed |= {(block, node) for block in blocks - cut_out if (block, node) in plan.erasure.cut}
+    return failed
