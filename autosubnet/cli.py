@@ -47,16 +47,19 @@ def search(
     epochs: Annotated[int, typer.Option(help="passes over the training images")] = _DEFAULT.epochs,
     batch_size: Annotated[int, typer.Option(help="images a step")] = _DEFAULT.batch_size,
     lr: Annotated[float, typer.Option(help="learning rate at the start; a cosine takes it to zero")] = _DEFAULT.lr,
-    sparsity: Annotated[float, typer.Option(help="share of the groups to remove, 0 to 1")] = _DEFAULT.sparsity,
+    sparsity: Annotated[float | None, typer.Option(help="share of the groups to remove, 0 to 1; else 0.5")] = None,
+    num_params: Annotated[float | None, typer.Option(help="parameters that may be left, instead")] = None,
+    flops: Annotated[float | None, typer.Option(help="FLOPs for one image that may be left, instead")] = None,
     width: Annotated[float | None, typer.Option(help="factor on the channels of demo, else 1.0")] = _DEFAULT.width,
     seed: Annotated[int, typer.Option(help="of weights, data order and search")] = _DEFAULT.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
 ) -> None:
     """Train SUPERNET once, remove the operators that it needs least, write the exact subnet."""
     with _one_sentence_errors():
         from autosubnet.training.experiment import run
 
-        settings = Settings(supernet, data, data_dir, epochs, batch_size, lr, sparsity, width, seed)
-        result = run(settings, out, _command(), console)
+        settings = Settings(supernet, data, data_dir, epochs, batch_size, lr, sparsity, num_params, flops, width, seed)
+        result = run(settings, out, _command(), console, resume=resume)
         console.print(_result_table(f"{supernet} on {data}", result.rows()))
         console.print(f"Everything is in {out}; begin with {out / 'report.html'}", soft_wrap=True, highlight=False)
 

@@ -82,6 +82,8 @@ class Images(Drawing):
             options["affine"] = True  # without, it maps what is the same all over to zero
             return self.put("silu", self.put(kind, value, **options))  # a pooling right behind it finds a constant
         special = self.choose(({},) * 8 + ({"momentum": None}, {"track_running_stats": False}))
+        if not options["affine"] and "track_running_stats" in special:
+            special = {}  # it would map what is the same all over to zero
         return self.put("batch_norm", value, **options, **special)
 
     def path(self, value: int, width: int) -> int:

@@ -3,7 +3,13 @@
 from autosubnet.optim.carry import carry_optimizer
 from autosubnet.optim.h2spg import H2SPG
 from autosubnet.optim.prox import prox_group_l2, prox_l1, prox_sgl
-from autosubnet.optim.saliency import ScoreFunction, redundancy_score
+from autosubnet.optim.saliency import (
+    ScoreFunction,
+    magnitude_score,
+    random_score,
+    redundancy_score,
+    taylor_score,
+)
 from autosubnet.optim.schedule import Progress
 
 __all__ = [
@@ -11,8 +17,11 @@ __all__ = [
     "Progress",
     "ScoreFunction",
     "carry_optimizer",
+    "magnitude_score",
     "prox_group_l2",
     "prox_l1",
     "prox_sgl",
+    "random_score",
     "redundancy_score",
+    "taylor_score",
 ]

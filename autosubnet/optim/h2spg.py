@@ -14,6 +14,7 @@ variant".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, overload
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from autosubnet.errors import InputError, NonFiniteError, StateError
 from autosubnet.graph.groups import Group
+from autosubnet.optim.agreement import agreed
 from autosubnet.optim.base import make_base, prefer_fused
 from autosubnet.optim.checkpoint import KEY, Run, Settings, pack, unpack
 from autosubnet.optim.group_index import GroupIndex, ZeroSet, first_non_finite
@@ -157,7 +159,8 @@ class H2SPG(torch.optim.Optimizer):
         Raises:
             NonFiniteError: a NaN or infinite weight or gradient in a group, while groups are scored or
                 projected; raised before anything was changed.
-            StateError: a parameter was taken out of the model.
+            StateError: a parameter was taken out of the model, or another process of a distributed run has other
+                scores.
         """
         loss = None
         if closure is not None:
@@ -262,7 +265,8 @@ class H2SPG(torch.optim.Optimizer):
         omega = self._settings.score_momentum
         scores = omega * self._run.scores + (1 - omega) * now
         if self._run.step + 1 == self._settings.schedule.warmup and self._settings.target.num_groups != 0:
-            self._run.chosen = tuple(self._select(scores.tolist(), self._settings.target))
+            choose = partial(self._select, scores.tolist(), self._settings.target)
+            self._run.chosen = tuple(agreed(choose, scores))
             self._update_masks()
         self._run.scores = scores
 

@@ -27,6 +27,7 @@ from autosubnet.viz.report import Figure, write_report
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 _EXAMPLES = 8
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,21 @@ def build(settings: Settings, data: ImageData) -> tuple[nn.Module, ImageData]:
     return create(settings.supernet, **sizes), data
 
 
-def search(model: nn.Module, data: ImageData, settings: Settings, console: Console | None = None) -> Search:
+def search(
+    model: nn.Module,
+    data: ImageData,
+    settings: Settings,
+    console: Console | None = None,
+    checkpoint: Path | None = None,
+) -> Search:
     """Train the model once with H2SPG and construct its subnet; both end up on the CPU.
+
+    Args:
+        model: the supernet.
+        data: what it is trained on.
+        settings: how.
+        console: where the progress bar goes.
+        checkpoint: see :func:`autosubnet.training.loop.train`.
 
     Raises:
         AutoSubnetError: whatever the stages raise.
@@ -75,6 +89,8 @@ def search(model: nn.Module, data: ImageData, settings: Settings, console: Conso
         lr=settings.lr,
         total_steps=total_steps,
         target_group_sparsity=settings.sparsity,
+        target_num_params=settings.num_params,
+        target_flops=settings.flops,
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
     )
@@ -89,6 +105,8 @@ def search(model: nn.Module, data: ImageData, settings: Settings, console: Conso
         title=f"{settings.supernet} on {data.name}",
         status=lambda: _status(optimizer.progress()),
         console=console,
+        checkpoint=checkpoint,
+        about={name: str(value) for name, value in asdict(settings).items() if name != "data_dir"},
     )
     seconds = time.perf_counter() - start
     model.cpu()
@@ -99,7 +117,7 @@ def _status(progress: Progress) -> str:
     return f"{progress.phase}, {progress.num_zero} of {progress.num_groups} groups at zero"
 
 
-def run(settings: Settings, out: Path, command: str, console: Console | None = None) -> Result:
+def run(settings: Settings, out: Path, command: str, console: Console | None = None, *, resume: bool = False) -> Result:
     """Do the main job and fill the folder ``out``.
 
     Args:
@@ -107,6 +125,7 @@ def run(settings: Settings, out: Path, command: str, console: Console | None = N
         out: made if missing; files of an earlier run are replaced.
         command: what was typed, for the record.
         console: where the progress bar goes.
+        resume: go on where an earlier run into ``out`` was interrupted; it starts anew where there is none.
 
     Returns:
         What was measured, also in ``out/result.json``.
@@ -119,7 +138,10 @@ def run(settings: Settings, out: Path, command: str, console: Console | None = N
     except OSError as error:
         raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
     model, data = build(settings, load(settings.data, settings.data_dir))
-    found = search(model, data, settings, console)
+    checkpoint = out / CHECKPOINT
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    found = search(model, data, settings, console, checkpoint)
     images = data.test.tensors[0][:_EXAMPLES]
     paths = {"supernet": out / "supernet.onnx", "subnet": out / "subnet.onnx"}
     networks = {"supernet": model, "subnet": found.subnet}
@@ -137,6 +159,7 @@ def run(settings: Settings, out: Path, command: str, console: Console | None = N
     }
     result = _result(found, figures, settings, command)
     _write(found, result, out)
+    checkpoint.unlink()
     return result
 
 

@@ -5,7 +5,8 @@ Any ``torch.optim.Optimizer`` fits, so that a search and its baseline differ in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -19,6 +20,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from autosubnet.errors import InputError
+from autosubnet.training.checkpoint import Run
 
 
 def num_steps(part: TensorDataset, batch_size: int, epochs: int) -> int:
@@ -45,6 +47,8 @@ def train(
     title: str = "training",
     status: Callable[[], str] = str,
     console: Console | None = None,
+    checkpoint: Path | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> list[float]:
     """Train in place with a cosine schedule from the optimizer's learning rate to zero.
 
@@ -58,12 +62,15 @@ def train(
         title: what the progress bar is called.
         status: a few words on the state of the search, shown behind the bar.
         console: where the progress bar goes; standard output if ``None``.
+        checkpoint: a file that is replaced after every epoch; if it is there, training goes on from it, bit for bit.
+        about: the settings of the run, by name; the checkpoint of a run with others is refused.
 
     Returns:
         The mean loss of every epoch.
 
     Raises:
         InputError: see :func:`num_steps`.
+        StateError: the checkpoint is none, or of another run.
     """
     steps = num_steps(part, batch_size, epochs)
     set_seed(seed)
@@ -71,12 +78,14 @@ def train(
     loader = DataLoader(part, batch_size=batch_size, shuffle=True, drop_last=True, generator=order)
     schedule = CosineAnnealingLR(optimizer, T_max=steps)
     accelerator = Accelerator()
+    run = Run(model, optimizer, schedule, order, about or {})
     model, prepared, batches = accelerator.prepare(model, optimizer, loader)
+    losses = run.read(checkpoint) if checkpoint is not None and checkpoint.exists() else []
     model.train()
-    losses = []
     with _progress_bar(console) as progress:
-        task = progress.add_task(title, total=steps, loss="", status=status())
-        for _ in range(epochs):
+        done = len(losses) * (steps // epochs)
+        task = progress.add_task(title, total=steps, completed=done, loss="", status=status())
+        for _ in range(len(losses), epochs):
             total = torch.zeros((), device=accelerator.device)
             for images, labels in batches:
                 prepared.zero_grad()
@@ -88,6 +97,8 @@ def train(
                 progress.update(task, advance=1, status=status())
             losses.append(total.item() / len(batches))
             progress.update(task, loss=f"loss {losses[-1]:.3f}")
+            if checkpoint is not None and accelerator.is_main_process:
+                run.write(checkpoint, losses)
     return losses
 
 

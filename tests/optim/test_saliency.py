@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autosubnet.optim import redundancy_score
+from autosubnet.optim import ScoreFunction, magnitude_score, random_score, redundancy_score, taylor_score
 
 Sums = tuple[float, float, float, int]  # cosine, ||x||, ||g||, size
 
@@ -59,3 +60,31 @@ def test_a_group_that_is_zero_at_birth_is_the_least_redundant() -> None:
 def test_one_tiny_group_leaves_the_others_apart() -> None:
     scores = redundancy_score(*tensors([(0.0, 1e-9, 1.0, 4), (0.0, 1.0, 1.0, 4), (0.0, 3.0, 1.0, 4)]))
     assert scores[1] - scores[2] > 0.05
+
+
+@pytest.mark.parametrize("score", [redundancy_score, magnitude_score, taylor_score])
+@given(groups=st.lists(sums, min_size=1, max_size=8))
+def test_every_score_lies_in_0_to_1_and_takes_what_is_zero_for_needed(score: ScoreFunction, groups: list[Sums]) -> None:
+    scores = score(*tensors(groups)).tolist()
+    assert all(0 <= each <= 1 for each in scores)
+    assert all(each == 0 for each, (_, norm, _, _) in zip(scores, groups, strict=True) if norm == 0)
+
+
+@given(st.lists(sums, min_size=1, max_size=8))
+def test_magnitude_and_taylor_order_as_they_say(groups: list[Sums]) -> None:
+    given = tensors(groups)
+    alive = [i for i, (_, norm, _, _) in enumerate(groups) if norm > 0]
+    for score, importance in (
+        (magnitude_score, lambda i: math.sqrt(given[1][i] / given[3][i])),
+        (taylor_score, lambda i: abs(given[0][i])),
+    ):
+        scores = score(*given)
+        for i in alive:
+            assert all(scores[i] <= scores[j] for j in alive if importance(j) <= importance(i))
+
+
+def test_the_random_score_is_one_order_for_a_seed() -> None:
+    given = tensors([(0.5, 1.0, 1.0, 3)] * 20)
+    assert torch.equal(random_score(1)(*given), random_score(1)(*(2 * each for each in given)))
+    assert not torch.equal(random_score(1)(*given), random_score(2)(*given))
+    assert random_score()(*given).unique().numel() == 20
