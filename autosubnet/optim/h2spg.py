@@ -184,12 +184,14 @@ class H2SPG(torch.optim.Optimizer):
         run, schedule = self._run, self._settings.schedule
         return Progress(
             phase=schedule.phase(run.step),
+            target=self._settings.target,
             step=run.step,
             total=schedule.total,
             num_groups=len(self.groups),
             num_chosen=len(run.chosen),
             num_zero=len(run.zeroed),
             chosen=tuple(group.name for group in self.chosen),
+            zero=tuple(self.groups[i].name for i in run.zeroed),
             group_sparsity=len(run.zeroed) / max(1, len(self.groups)),
         )
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from autosubnet.errors import InputError
+from autosubnet.optim.target import Target
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Phase = Literal["warm-up", "projection", "training"]
 
@@ -66,29 +70,51 @@ class Progress:
 
     Attributes:
         phase: of the next step: ``"warm-up"``, ``"projection"`` or ``"training"``.
+        target: what is to be reached.
         step: completed steps.
         total: steps of the whole training, if known.
         num_groups: number of groups there are.
         num_chosen: number of groups chosen to become zero; 0 until the warm-up ends.
         num_zero: number of chosen groups that are zero.
-        chosen: names of the chosen groups.
+        chosen: names of the chosen groups, most redundant first.
+        zero: names of those of them that are zero.
         group_sparsity: zero groups over all groups, in [0, 1].
     """
 
     phase: Phase
+    target: Target
     step: int
     total: int | None
     num_groups: int
     num_chosen: int
     num_zero: int
     chosen: tuple[str, ...]
+    zero: tuple[str, ...]
     group_sparsity: float
 
+    @property
+    def _steps(self) -> str:
+        return f"step {self.step}" if self.total is None else f"step {self.step} of {self.total}"
+
     def __str__(self) -> str:
-        steps = f"step {self.step}" if self.total is None else f"step {self.step} of {self.total}"
+        steps = self._steps
         if not self.num_groups:
             return f"{self.phase}, {steps}: no removable groups, plain training"
         if self.phase == "warm-up":
             return f"{self.phase}, {steps}: scoring {self.num_groups} groups"
         zero = f"{self.num_zero} of {self.num_chosen} chosen groups are zero"
         return f"{self.phase}, {steps}: {zero}, group sparsity {self.group_sparsity:.0%}"
+
+    def __rich__(self) -> Table:
+        """Return a table of it for ``rich.print``."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table("H2SPG", f"{self.phase}, {self._steps}")
+        waiting = [name for name in self.chosen if name not in self.zero]
+        table.add_row("target", str(self.target))
+        table.add_row("groups", f"{self.num_groups}, {self.num_chosen} chosen, {self.num_zero} at zero")
+        table.add_row("at zero", escape(", ".join(self.zero)) or "none")
+        if waiting:
+            table.add_row("on their way", escape(", ".join(waiting)))
+        return table

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from autosubnet.errors import InputError
 
 DEFAULT_GROUP_SPARSITY = 0.5
+_WORDS = {"num_params": "parameters", "flops": "FLOPs", "latency": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Target:
     num_params: float | None = None
     flops: float | None = None
     latency: float | None = None
+
+    def __str__(self) -> str:
+        if self.num_groups is not None:
+            return f"{self.num_groups} groups at zero"
+        return ", ".join(f"at most {value:,.6g} {_WORDS[name]}" for name, value in self.limits.items())
 
     @property
     def limits(self) -> dict[str, float]:

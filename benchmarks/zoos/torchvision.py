@@ -41,7 +41,8 @@ def make(name: str) -> Made:
         pair = {each: torch.randn(2, 3, 128, 128) for each in ("image1", "image2")}
         return model, {**pair, "num_flow_updates": 2}
     if name in models.list_models(models.video):
-        return model, {"x": torch.randn(2, 3, 16 if name.startswith("mvit") else 8, 64, 64)}
+        frames, side = (16, 224) if name == "s3d" else (16 if name.startswith("mvit") else 8, 64)
+        return model, {"x": torch.randn(2, 3, frames, side, side)}
     fixed = getattr(model, "image_size", None)
     return model, images(model, (fixed,) if isinstance(fixed, int) else (SIDE, 224, 299))
 

@@ -1,12 +1,14 @@
 """Algorithm 3 against a transcription, and what H2SPG promises."""
 
 import copy
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel
@@ -338,6 +340,23 @@ def test_progress_tells_each_phase() -> None:
     progress = optimizer.progress()
     assert progress.group_sparsity == 0.5
     assert str(progress) == "training, step 13 of 20: 3 of 3 chosen groups are zero, group sparsity 50%"
+
+
+def test_progress_as_a_table() -> None:
+    model = make_toy()
+    optimizer = make(model, total_steps=20)
+    screen = io.StringIO()
+    console = Console(file=screen, width=100)
+    console.print(optimizer.progress())
+    train(model, optimizer, range(13))
+    console.print(optimizer.progress())
+    shown = screen.getvalue()
+    before, after = shown[: len(shown) // 2], shown[len(shown) // 2 :]
+    assert "warm-up, step 0 of 20" in before
+    assert "3 groups at zero" in before
+    assert "6, 3 chosen, 3 at zero" in after
+    assert all(name in after for name in optimizer.progress().zero)
+    assert len(optimizer.progress().zero) == 3
 
 
 @pytest.mark.parametrize(
