@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -239,6 +240,31 @@ class Monitor(nn.Module):
         return x
 
 
+class Hidden(nn.Module):
+    """Compute with a number of numpy's, which no graph can follow; returns one tensor twice, in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = x * self.scale * torch.from_numpy(np.array(0.75))
+        return {"value": y, "flat": y.view(-1)}
+
+
+class Outside(nn.Module):
+    """What comes out of a module that cannot be followed, written in place and read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = Hidden()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.hidden(x.contiguous())
+        out["value"].mul_(0.5)
+        return out["value"] + out["flat"].view(x.shape)
+
+
 class Doubled(nn.Conv2d):
     """A convolution by its class, and twice that by its forward."""
 
@@ -273,6 +299,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "token_batch_norm": TokenBatchNorm,
     "rotary": Rotary,
     "monitor": Monitor,
+    "outside": Outside,
     "conv_transpose": nn.ConvTranspose2d,
     "batch_norm": nn.BatchNorm2d,
     "group_norm": nn.GroupNorm,
@@ -365,7 +392,6 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "stack_sum": lambda *tensors, dim: torch.stack(tensors, dim=dim).sum(dim),
     "stack_mean": lambda *tensors, dim: torch.stack(tensors, dim=dim).mean(dim=dim),
     "stack_max": lambda *tensors, dim: torch.stack(tensors, dim=dim).amax(dim) + 0.1 * total(*tensors),
-    "f_relu": F.relu,
     "relu_": F.relu_,
     "leaky_relu_": F.leaky_relu_,
     "relu_on_view": relu_on_view,

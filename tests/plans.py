@@ -188,6 +188,11 @@ def is_random(plan: Plan) -> bool:
     return any(step.op in RANDOM_LAYERS or step.options.get("dropout") for step in plan.steps)
 
 
+def is_opaque(plan: Plan) -> bool:
+    """Whether a module cannot be followed: then the sizes of what it returns are known from itself alone."""
+    return any(step.op == "outside" for step in plan.steps)
+
+
 def reuses_statistics(plan: Plan) -> bool:
     """Whether a BatchNorm is called twice."""
     return any(step.op == "batch_norm" and step.shares is not None for step in plan.steps)

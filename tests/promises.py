@@ -192,6 +192,7 @@ def equal_training(
     example_inputs: Inputs,
     kept: Kept,
     tolerance: float = TRAINING_TOLERANCE,
+    weight_decay: float = 1e-2,
 ) -> None:
     """Promise 3: three steps of training give those of the original with its dropped zeros frozen."""
     model = copy.deepcopy(model)
@@ -199,7 +200,7 @@ def equal_training(
     zeros = {name: lost[name] & (values[name] == 0) for name in lost}
     with restored(subnet):
         for module in (model, subnet):
-            optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-2)
+            optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=weight_decay)
             for step in range(3):
                 optimizer.zero_grad()
                 objective(run(module, redraw(example_inputs, 4, 20 + step), train=True, seed=step)).backward()

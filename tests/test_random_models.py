@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from narrowing import stuck_parameters
 from oracles import ahead_of_joints, check_zero_claims, paper_candidates
-from plans import COVERAGE, Plan, PlannedModel, build, constructs, is_random, reuses_statistics
+from plans import COVERAGE, Plan, PlannedModel, build, constructs, is_opaque, is_random, reuses_statistics
 from probes import redraw, run
 from random_models import draw_plan, plans
 from torch import Tensor, fx
@@ -188,10 +188,12 @@ def check_promises(
     if not (report.notes and (is_random(plan) or reuses_statistics(plan))):
         promises.equal_train_outputs(model, subnet, inputs, report.kept)
         promises.equal_gradients(model, subnet, inputs, report.kept, train=True)
-        promises.equal_training(model, subnet, inputs, report.kept)
+        # What is left for its sizes alone has no gradient, and no decay.
+        promises.equal_training(model, subnet, inputs, report.kept, weight_decay=0.0 if is_opaque(plan) else 1e-2)
     promises.names_kept(model, subnet, report.kept)
     promises.stands_alone(subnet)
     promises.fixed_point(subnet, autosubnet.remove_zeros(subnet, redraw(inputs, 2, 4), verify=False))
-    removal.nothing_dead(subnet, inputs)
+    if not is_opaque(plan):
+        removal.nothing_dead(subnet, inputs)
     removal.removes(model, subnet, inputs, report.kept, chosen, stuck_parameters(plan))
     assert report.num_params == (removal.num_params(model), removal.num_params(subnet))

@@ -6,10 +6,11 @@ import random
 from collections import Counter
 
 import torch
+from plan_operators import FUNCTIONS, LAYERS
 from plans import COVERAGE, build, constructs
 from probes import redraw, run
 from promises import gradients, variations
-from random_models import draw_plan
+from random_models import ODD, draw_plan
 from torch import nn
 
 SEEDS = range(200)
@@ -30,6 +31,14 @@ def test_random_models_run_vary_and_train() -> None:
             assert gradient.isfinite().all(), f"{name}: infinite gradient in\n{plan}"
     rare = {n: found[n] for least, names in COVERAGE.items() for n in names.split() if found[n] < least}
     assert not rare, f"too rare in {len(SEEDS)} random models: {rare}"
+
+
+def test_every_construct_occurs() -> None:
+    found = {name for seed in range(2000) for name in constructs(draw_plan(random.Random(seed).choice))}
+    flags = "auxiliary channels_last dict nested dataclass output_of_output tied_embedding"
+    options = "no_momentum no_statistics padding_mode ceil_mode without_padding"
+    wanted = {*LAYERS, *FUNCTIONS, *ODD, *flags.split(), *options.split()}
+    assert wanted <= found, f"in none of 2,000 plans: {sorted(wanted - found)}"
 
 
 def test_a_plan_builds_the_same_model_twice() -> None:

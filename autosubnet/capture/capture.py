@@ -72,6 +72,8 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         other, frozen = recorder.evaluation(inputs)
     evaluation = other
     graph = merge(train.graph, evaluation.graph)
+    if train.unfollowed and evaluation.unfollowed:
+        _require_same_results(train, recorder.record("eval", inputs))
     if graph.output_node().meta["dual"]:
         # Both at the same sizes, so that shapes agree; and each at others, to see baked values.
         evaluation = recorder.record("eval", inputs)
@@ -127,6 +129,24 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
         f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so "
         f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"
     )
+
+
+def _require_same_results(train: Tracer, evaluation: Tracer) -> None:
+    """Refuse modules that cannot be followed and return other kinds of tensors in eval mode, on the same inputs."""
+    for name, results in evaluation.unfollowed.items():
+        for before, now in zip(train.unfollowed.get(name, []), results, strict=False):
+            if _kind(before) != _kind(now):
+                raise CaptureError(
+                    f"module {name!r} cannot be followed, and returns tensors of another number, shape or dtype in "
+                    f"eval mode than in train mode; let it return the same in both"
+                )
+
+
+def _kind(info: Any) -> Any:
+    """Return shape and dtype of a tensor, or of those in a structure."""
+    if isinstance(info, tuple):
+        return tuple(_kind(each) for each in info)
+    return (info.shape, info.dtype) if isinstance(info, TensorInfo) else None
 
 
 def _mark_data(trace: Trace) -> None:

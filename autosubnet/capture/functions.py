@@ -68,6 +68,14 @@ _LEADING = (
 )
 
 
+# What generated code can spell out; ``None`` among them.
+_HELD = (
+    *(torch.Tensor, bool, int, float, complex, str, type(None), type(...), slice, range, np.generic),
+    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+)
+_UNHELD = {np.ndarray: "a numpy array", PackedSequence: "a packed sequence"}
+
+
 @dataclass(frozen=True)
 class Pure:
     """The out-of-place form of an in-place function."""
@@ -99,15 +107,12 @@ def applied(cls: type[torch.autograd.Function]) -> Callable[..., Any]:
     return apply
 
 
-def is_written_out(args: tuple[Any, ...]) -> bool:
-    """Whether all arguments can stand in generated code."""
-    return all(isinstance(each, (torch.Tensor, int, float, str, torch.dtype, type(None))) for each in _parts(args))
-
-
 def unheld(arguments: Any) -> str | None:
-    """Return what among the arguments no graph can hold: numbers that have left it, or sequences packed in a class."""
-    kinds = {np.ndarray: "a numpy array", PackedSequence: "a packed sequence"}
-    return next((what for each in _parts(arguments) for kind, what in kinds.items() if isinstance(each, kind)), None)
+    """Return what among the arguments cannot stand in generated code, in words; ``None`` if all can."""
+    found = next((each for each in _parts(arguments) if not isinstance(each, _HELD)), None)
+    if found is None:
+        return None
+    return _UNHELD.get(type(found), f"an object of class {type(found).__name__}")
 
 
 def is_certain(node: fx.Node) -> bool:

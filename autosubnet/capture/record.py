@@ -127,7 +127,10 @@ class Recorder:
 
 
 def _drop_unread(tracer: Tracer) -> None:
+    written = {node.meta["root"] for node in tracer.graph.nodes if node.meta.get("effect")}
     for node in reversed(tracer.graph.nodes):
+        if node.users or node in written or node.op in ("placeholder", "output"):
+            continue
         module = tracer.model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not node.users and node.op not in ("placeholder", "output") and not must_stay(node, module):
+        if not must_stay(node, module):
             tracer.graph.erase_node(node)

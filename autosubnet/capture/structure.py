@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 from torch.fx.node import map_arg
@@ -19,9 +20,11 @@ NumberOf = Callable[[TracedNumber], Any]
 
 
 def arguments(value: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
-    """Return the arguments of a call with a node in place of each tensor and each traced number."""
+    """Return the arguments of a call with a node in place of each tensor and traced number, numpy's as Python's."""
     if isinstance(value, torch.Tensor):
         return node_of(value)
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, TracedNumber):
         return number_of(value)
     if isinstance(value, tuple):
@@ -59,6 +62,8 @@ def returned(result: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
     if isinstance(result, dict):
         named = {key: returned(each, node_of, number_of) for key, each in result.items()}
         return named if type(result) is dict else _made(result, (named,), {})
+    if isinstance(result, np.generic):
+        return result.item()
     if result is None or isinstance(result, (bool, int, float, str)):
         return result
     raise CaptureError(

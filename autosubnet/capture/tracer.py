@@ -26,6 +26,7 @@ from autosubnet.capture import functions
 from autosubnet.capture.observe import (
     alias_of,
     autocast,
+    info_of,
     is_users,
     parts_of,
     random_state,
@@ -40,7 +41,7 @@ from autosubnet.capture.trace import Mode
 from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import draws, edges, may_draw
-from autosubnet.ops.registry import is_leaf
+from autosubnet.ops.registry import is_known, is_leaf
 
 
 class UnfollowableError(CaptureError):
@@ -73,6 +74,7 @@ class Tracer(TorchFunctionMode):
         fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
         needs_keys: whether a size was asked to be a key.
+        unfollowed: what each call of modules that cannot be followed, or have no rule, returned, by module.
         batch: the size that the first dimensions of all inputs share, if they do.
         losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
@@ -102,6 +104,8 @@ class Tracer(TorchFunctionMode):
         self._gradients = gradients
         self._keys = keys
         self.needs_keys = False
+        self.unfollowed: dict[str, list[Any]] = {}
+        self._hidden_writes: dict[str, str] = {}  # tensor of the model -> the module that wrote it unseen
         self._done = False
         self._paused = False
         self._path: list[str] = []
@@ -115,6 +119,7 @@ class Tracer(TorchFunctionMode):
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
         self._done = True
+        self._require_visible_writes()
         self.graph.output(returned(result, self._node, self._number))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
@@ -137,10 +142,8 @@ class Tracer(TorchFunctionMode):
         if cls is CheckpointFunction:
             function, _, *given = args
             return function(*given)
-        if not functions.is_written_out(args):
-            raise self._unfollowable(
-                f"{cls.__name__}, a torch.autograd.Function, gets arguments that no graph can hold"
-            )
+        if what := functions.unheld(args):
+            raise self._unfollowable(f"{cls.__name__}, a torch.autograd.Function, gets {what}, which no graph can hold")
         node = self.graph.call_function(functions.applied(cls), self._args(args))
         self._require_same_autocast()
         with self._pause(), self._watched(node), self._unwritten(args, cls.__name__):
@@ -189,13 +192,36 @@ class Tracer(TorchFunctionMode):
             self.replaced[name].inplace = False
         node = self.graph.call_module(name, self._args(args), self._args(kwargs))
         self._require_same_autocast()
-        looked_at = (args, kwargs) if name in self.opaque else ()
-        with self._pause(), self._watched(node), self._unwritten(looked_at, f"module {name!r}"):
+        hidden = name in self.opaque or not is_known(node, module)
+        looked_at = (args, kwargs) if hidden else ()
+        own = [*module.parameters(), *module.buffers()] if hidden else []
+        with self._pause(), self._watched(node), self._unwritten(looked_at, f"module {name!r}"), self._updated(own):
             result = original(module, *args, **kwargs)
         if getattr(module, "inplace", False):
             self._values.bind(result, node, node)
             return result
-        return self._bind_result(result, node, (args, kwargs))
+        if hidden:
+            self.unfollowed.setdefault(name, []).append(info_of(result))
+        return self._bind_result(result, node, (args, kwargs, own))
+
+    @contextmanager
+    def _updated(self, tensors: list[torch.Tensor]) -> Iterator[None]:
+        """Note which of its own tensors a module that cannot be followed writes."""
+        before = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors]
+        yield
+        for tensor, version, value in before:
+            if _version(tensor) != version or not _equal(tensor, value):
+                self._hidden_writes[str(self._values.name(tensor))] = self._values.module
+
+    def _require_visible_writes(self) -> None:
+        """Refuse writes to the model's memory that others would have to see, by modules that cannot be followed."""
+        for name, module in self._hidden_writes.items():
+            where = "in eval mode" if self.mode == "eval" else "and others read it" if name in self.fetched else ""
+            if where:
+                raise CaptureError(
+                    f"module {module!r} cannot be followed, and writes {name!r} in forward {where}; write it where the "
+                    f"graph can see it, in a module of plain torch operations"
+                )
 
     @contextmanager
     def _unwritten(self, arguments: Any, who: str) -> Iterator[None]:
@@ -358,15 +384,17 @@ class Tracer(TorchFunctionMode):
                 result = alias_of(result)  # dropout in eval mode: its input must keep its own node
             self._values.bind(result, node, self._values.root(result, node, sources))
             return result
-        self._bind_parts(result, node, sources)
+        self._bind_parts(result, node, [sources])
         return result
 
-    def _bind_parts(self, result: Any, node: fx.Node, sources: Any) -> None:
+    def _bind_parts(self, result: Any, node: fx.Node, sources: list[Any]) -> None:
+        """Bind what a container holds; its tensors may share memory with each other as with what they came from."""
         self._values.describe(node, result)
         for take, key, each in parts_of(result):
             if isinstance(each, torch.Tensor):
                 item = self.graph.call_function(take, (node, key))
                 self._values.bind(each, item, self._values.root(each, item, sources))
+                sources.append(each)
             elif parts_of(each):
                 self._bind_parts(each, self.graph.call_function(take, (node, key)), sources)
 

@@ -8,7 +8,7 @@ is fixed.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import fx
@@ -35,8 +35,9 @@ class InputSizes:
         self.rules = rules
         self.batched = batched
         self.batch: Size | None = None
+        self.fixed: dict[Expression, int] = {}
 
-    def note(self, node: fx.Node) -> None:
+    def _note(self, node: fx.Node) -> None:
         """Set ``meta["sizes"]`` of a node; those of what it reads are set."""
         info = node.meta["value"]
         if isinstance(info, tuple):
@@ -46,14 +47,22 @@ class InputSizes:
             node.meta["sizes"] = [Size(node, dim) if each is None else each for dim, each in enumerate(sizes)]
         else:
             node.meta["sizes"] = None
+        node.meta["sizes"] = _settled(node.meta["sizes"], self.fixed)
 
-    def settle(self) -> None:
-        """Fix the sizes that an operator demands: at any other the model fails, if both modes run it."""
+    def note_all(self, nodes: Iterable[fx.Node]) -> None:
+        """Set ``meta["sizes"]`` of all nodes, given in order.
+
+        Sizes that an operator demands are fixed: at any other the model fails, if both modes run it.
+        """
+        for node in nodes:
+            self._note(node)
         everywhere = [node for node in self.calls if len(node.meta["modes"]) == len(MODES)]
         demands = [each for node in everywhere for each in self.rules[node].demands(self.calls[node])]
-        fixed = {sizes_of(operand)[dim]: size for operand, dim, size in demands}
-        for node in {*self.calls, *(node for call in self.calls.values() for node in call.node.all_input_nodes)}:
-            node.meta["sizes"] = _settled(node.meta["sizes"], fixed)
+        sizes = {sizes_of(operand)[dim]: size for operand, dim, size in demands}
+        self.fixed = {size: number for size, number in sizes.items() if not isinstance(size, int)}
+        if self.fixed:
+            for node in nodes:
+                self._note(node)
 
     def of(self, value: Value) -> list[Expression]:
         """Return the sizes of a tensor."""

@@ -39,9 +39,7 @@ class GraphView:
                 self.rules[node] = rule_of(node, module)
         batch = Inputs(trace.args, trace.kwargs).batch()
         self.sizes = InputSizes(self.calls, self.rules, batched=batch is not None)
-        for node in self.nodes:
-            self.sizes.note(node)
-        self.sizes.settle()
+        self.sizes.note_all(self.nodes)
 
     def _tensors(self, target: str, module: nn.Module | None) -> dict[str, str]:
         if module is None:

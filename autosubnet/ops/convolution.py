@@ -55,6 +55,12 @@ class Convolution(Rule):
         """Channel o is constant if, for each i, x[i] is or w[o, i] is zero."""
         return affine_constants(self, call, call.tensor("bias", 2), self._weight(call), constants, zeros)
 
+    def demands(self, call: Call) -> Iterable[tuple[fx.Node, int, int]]:
+        """As many input channels as the weight has."""
+        weight = self._weight(call)
+        if isinstance(weight, str) or (weight is not None and weight.op == "get_attr"):
+            yield call.input, -1 - self.dims, shape_of(call.input)[-1 - self.dims]
+
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Input channels go with the weight's second dimension, output channels with its first and the bias."""
         weight, bias = self._weight(call), call.tensor("bias", 2)

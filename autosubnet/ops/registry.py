@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import fx, nn
 
-from autosubnet.ops.rule import Rule
+from autosubnet.ops.rule import Rule, Unknown
 
 _modules: dict[str, Rule] = {}
 _functions: dict[Any, Rule] = {}
 _methods: dict[str, Rule] = {}
-_UNKNOWN = Rule()
+_UNKNOWN = Unknown()
 
 
 def register_rule(

@@ -90,7 +90,7 @@ class Rule:
 
     def why_not_zero(self, call: Call) -> str:
         """Return half a sentence on why a zero does not pass, for a person."""
-        return "nothing is known about its values"
+        return "what it gets is not zero"
 
     def affine(self, call: Call) -> tuple[Value, ...]:
         """Return per-channel parameters whose zeros make the same channels of the output zero."""
@@ -136,6 +136,18 @@ class Rule:
     def is_stateful(self, call: Call) -> bool:
         """Whether it updates buffers in train mode."""
         return False
+
+
+class Unknown(Rule):
+    """Of an operator that has no rule: nothing is claimed."""
+
+    def why_not_zero(self, call: Call) -> str:
+        """Nothing is known."""
+        return "nothing is known about its values"
+
+    def is_stateful(self, call: Call) -> bool:
+        """Whether it has buffers that it could update."""
+        return call.module is not None and any(True for _ in call.module.buffers())
 
 
 def filled(nothing: MaskTree, mask: bool) -> MaskTree:

@@ -82,6 +82,31 @@ def _memory_format(tensor: torch.Tensor) -> torch.memory_format:
     return last
 
 
+def _drop_unneeded(graph: fx.Graph, origin: Mapping[fx.Node, fx.Node], stays: set[fx.Node]) -> None:
+    """Take out what neither an output needs nor ``stays``.
+
+    Of that, a write to memory that was made on the way stays only where what is needed holds the same memory.
+    """
+    roots = {node: old.meta["root"] for node, old in origin.items()}
+    passing = {node for node in stays if origin[node].meta.get("effect") and roots[node].op not in OUTSIDE}
+    needed: set[fx.Node] = set()
+    pending = [node for node in graph.nodes if node.op in ("placeholder", "output") or node in stays - passing]
+    while pending:
+        node = pending.pop()
+        if node not in needed:
+            needed.add(node)
+            pending += node.all_input_nodes
+        if not pending:
+            held = {roots[each] for each in needed if each in roots}
+            pending = [each for each in passing - needed if roots[each] in held]
+    for node in reversed(graph.nodes):
+        if node not in needed:
+            graph.erase_node(node)
+
+
+OUTSIDE = ("placeholder", "get_attr")  # memory that others see: an input's, a buffer's
+
+
 def _order(info: TensorInfo) -> list[int]:
     """Return the dimensions of a dense tensor as they lie in memory, the outermost first: so its zeros must lie."""
     dims = list(range(len(info.shape)))
@@ -125,10 +150,8 @@ class _Emitter:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
         result = output_of(self.view.trace.graph, mode)
         graph.output(map_arg(result, lambda node: self._copied(node, copies)))
-        stays = {copies[new] for new, old in self.origin.items() if new in copies and self._must_stay(old, mode)}
-        for node in reversed(graph.nodes):
-            if not node.users and node.op not in ("placeholder", "output") and node not in stays:
-                graph.erase_node(node)
+        origin = {copies[new]: old for new, old in self.origin.items() if new in copies}
+        _drop_unneeded(graph, origin, {node for node, old in origin.items() if self._must_stay(old, mode)})
         graph.lint()
         return graph
 

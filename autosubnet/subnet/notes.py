@@ -27,7 +27,7 @@ def training_notes(plan: Plan) -> Iterator[str]:
         shared = written.intersection(_buffers(view, node))
         if node not in live and shared:
             module = min(shared).rpartition(".")[0]
-            yield f"module {module!r} lost a call: its running statistics differ in train mode"
+            yield f"module {module!r} lost a call: its buffers differ in train mode"
 
 
 def constant_outputs(plan: Plan) -> Iterator[str]:

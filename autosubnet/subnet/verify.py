@@ -80,9 +80,10 @@ def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[f
 
     The variation is the largest deviation of an output from its mean over the first dimension (the batch). Where an
     output hardly varies, 16 units in its last place are not held against it: the third figure is the second without
-    them. Entries that are not finite in ``expected`` are left out: nothing is promised of them.
+    them. Entries that are not finite in ``expected`` are left out: nothing is promised of them. Other shapes or dtypes
+    differ without bound.
     """
-    if len(expected) != len(actual) or any(e.shape != a.shape for e, a in zip(expected, actual, strict=True)):
+    if [(each.shape, each.dtype) for each in expected] != [(each.shape, each.dtype) for each in actual]:
         return float("inf"), float("inf"), float("inf")
     worst = relative = held = 0.0
     for e, a in zip(expected, actual, strict=True):

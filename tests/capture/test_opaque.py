@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import promises
 import pytest
 import removal
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autosubnet import AutoSubnet
+from autosubnet.errors import CaptureError
 
 
 @dataclass
@@ -129,3 +131,151 @@ def test_nothing_bounds_it() -> None:
     oto = AutoSubnet(Branch(nn.Identity()), torch.randn(3, 6))
     assert oto.groups == ()
     assert [each.reason for each in oto.refused] == ["'body_1' (in module 'body.1'): nothing is known about its values"]
+
+
+class Net(nn.Module):
+    """An inner module that cannot be followed, layers beside it, and a forward that is given."""
+
+    def __init__(self, inner: nn.Module, way: Any) -> None:
+        super().__init__()
+        self.inner, self.way = inner, way
+        self.p, self.q, self.r = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(self, x)
+
+
+class Given(nn.Module):
+    """A layer and a buffer, and a forward that is given."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body, self.layer = body, nn.Linear(6, 6)
+        self.mean = nn.Buffer(torch.zeros(6))
+
+    def forward(self, x: Tensor, *others: Any) -> Any:
+        return self.body(self, self.layer(x) + 0.1 * outside(x), *others)
+
+
+def searched(body: Any, way: Any) -> AutoSubnet:
+    torch.manual_seed(0)
+    return AutoSubnet(Net(Given(body), way).double(), torch.randn(4, 6, dtype=torch.float64))
+
+
+def clamped(m: Any, x: Tensor) -> Tensor:
+    out = m.inner(x)
+    out["hidden"].clamp_(-6, 6)
+    return m.p(out["hidden"]) + m.q(x) + out["flat"]
+
+
+def test_results_that_share_memory_are_written_together() -> None:
+    oto = searched(lambda m, y: {"hidden": y, "flat": y.view(-1, 6)}, clamped)
+    oto.random_set_zero_groups(0.5)
+    subnet = oto.construct_subnet()
+    x = 100 * torch.randn(4, 6, dtype=torch.float64)
+    torch.testing.assert_close(subnet.eval()(x), oto.model.eval()(x))
+
+
+def updated(m: Any, y: Tensor) -> Tensor:
+    if m.training:
+        m.mean.lerp_(y.detach().mean(0), 0.1)
+    return y - m.mean
+
+
+def test_a_call_less_of_one_that_updates_buffers_is_told() -> None:
+    oto = searched(updated, lambda m, x: m.inner(m.p(x)) + m.r(x) * m.inner(m.q(x)))
+    removal.set_zero(oto.model, [next(group for group in oto.groups if group.name == "r")])
+    report = oto.construct_subnet().meta["autosubnet"]
+    assert report.training_notes == ("module 'inner' lost a call: its buffers differ in train mode",)
+
+
+def counted(m: Any, y: Tensor) -> Tensor:
+    m.mean.add_(1)
+    return y
+
+
+def test_one_that_writes_its_buffers_in_eval_mode_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"module 'inner' .* writes 'inner\.mean' in forward in eval mode; write it"):
+        searched(counted, lambda m, x: m.inner(x) + m.p(x))
+
+
+def test_one_that_writes_what_others_read_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"module 'inner' .* writes 'inner\.mean' in forward and others read it"):
+        searched(updated, lambda m, x: m.inner(x) + m.p(x) * m.inner.mean)
+
+
+def averaged(m: Any, x: Tensor) -> Tensor:
+    y, mean = m.inner(x)
+    mean.lerp_(y.detach().mean(0), 0.5)
+    return m.p(x) + m.q(x) + y - mean
+
+
+def test_a_buffer_that_it_hands_out_is_written() -> None:
+    oto = searched(lambda m, y: (y, m.mean), averaged)
+    oto.random_set_zero_groups(0.5)
+    model, subnet = oto.model.eval(), oto.construct_subnet().eval()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        x = torch.randn(4, 6, dtype=torch.float64)
+        torch.testing.assert_close(subnet(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [
+        (lambda m, y: y if m.training else y.float(), lambda m, x: m.inner(x) + m.p(x)),
+        (lambda m, y: y if m.training else y[:, :1], lambda m, x: m.inner(x) + m.p(x)),
+        (
+            lambda m, y: (y, y) if m.training else y,
+            lambda m, x: m.p(m.inner(x)[0] if m.training else m.inner(x)) + m.q(x),
+        ),
+    ],
+    ids=["dtype", "shape", "number"],
+)
+def test_other_results_in_eval_mode_are_refused(body: Any, way: Any) -> None:
+    with pytest.raises(CaptureError, match="'inner' cannot be followed, and returns tensors of another number"):
+        searched(body, way)
+
+
+@dataclass
+class Options:
+    scale: float = 1.0
+
+
+@pytest.mark.parametrize("argument", [Options(), {1, 2}, int, torch.relu, nn.Linear(2, 2)])
+def test_what_generated_code_cannot_spell_makes_the_module_around_it_opaque(argument: Any) -> None:
+    inner = Net(Given(lambda m, y, other: y), lambda m, x: m.p(m.inner(x, argument)) + m.q(x))
+    with pytest.raises(CaptureError, match=r"an object of class .* enters module 'inner'"):
+        AutoSubnet(inner, torch.randn(4, 6))
+    oto = AutoSubnet(Net(inner, lambda m, x: m.p(m.inner(x)) + m.q(x)), torch.randn(4, 6))
+    oto.random_set_zero_groups(0.5)
+    oto.construct_subnet()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [None, 3, "a", (1, {"a": [2.0, None]}), torch.Size([2, 3]), slice(1, None), np.float64(2), torch.float64],
+)
+def test_plain_arguments_are_kept(argument: Any) -> None:
+    seen: list[Any] = []
+    oto = searched(lambda m, y, other: (seen.append(other), y)[1], lambda m, x: m.p(m.inner(x, argument)) + m.q(x))
+    oto.random_set_zero_groups(0.5)
+    subnet = oto.construct_subnet()
+    seen.clear()
+    subnet(*oto.example_inputs)
+    assert seen == [argument]
+
+
+def numbers(m: Any, x: Tensor) -> Tensor:
+    x = x.reshape(-1, np.int64(6)) / np.sqrt(8) + torch.tensor(np.sqrt(4.0)) * np.float32(0.5)
+    x = torch.add(m.p(x), torch.nn.functional.leaky_relu(m.q(x), np.float64(0.1)), alpha=np.float64(0.5))
+    return x.sum(np.int64(1), keepdim=bool(np.bool_(True))) + x[:, np.int64(0) : np.int64(6)] + m.r(x)
+
+
+def test_numbers_of_numpy_are_python_numbers() -> None:
+    torch.manual_seed(0)
+    model = Net(nn.Identity(), numbers).double()
+    oto = AutoSubnet(model, torch.randn(4, 6, dtype=torch.float64))
+    oto.random_set_zero_groups(0.5)
+    before = copy.deepcopy(model)
+    promises.equal_outputs(before, oto.construct_subnet(), oto.example_inputs)

@@ -137,13 +137,14 @@ def test_an_opaque_module_that_writes_its_input_is_refused() -> None:
 
 
 def test_a_checkpoint_of_anothers_make_is_refused() -> None:
-    with pytest.raises(CaptureError, match=r"CheckpointFunction, .* gets arguments that no graph can hold"):
+    with pytest.raises(CaptureError, match=r"CheckpointFunction, .* gets an object of class Conv2d, which no graph"):
         capture(Applied(lambda m, x: CheckpointFunction.apply(m.conv, 1, x, m.conv.weight)), Inputs.of((images(),)))
 
 
 def test_such_a_function_of_what_no_graph_can_hold_is_refused() -> None:
     with pytest.raises(
-        CaptureError, match=r"Called, a torch\.autograd\.Function, gets arguments .* at .*test_wrapped\.py:\d+"
+        CaptureError,
+        match=r"Called, .* gets an object of class builtin_function_or_method, .* at .*test_wrapped\.py:\d+",
     ):
         capture(Applied(lambda m, x: Called.apply(m.conv(x), torch.relu)), Inputs.of((images(),)))
 
