@@ -51,8 +51,8 @@ def test_architectures(name: str, tmp_path: Path) -> None:
 def savable() -> Iterator[Plan]:
     """Yield random networks that can be saved bit for bit.
 
-    Complex buffers, modules and outputs of the user's own classes are refused. Weights are laid out channels first again,
-    which changes the order of sums.
+    Complex buffers, modules and outputs of the user's own classes are refused. Weights are laid out channels first
+    again, which changes the order of sums.
     """
     for seed in itertools.count():
         plan = draw_plan(random.Random(seed).choice)
