@@ -18,6 +18,7 @@ class Images(Drawing):
     """A convolutional network; values are ``(C, H, W)``."""
 
     channel_dim = 0
+    passing = PASSING
     joints = (*Drawing.joints, "norm_of_cat", "squeeze_excite")
     stems = ("conv3", "conv1", "grouped", "depthwise", "dilated", "transposed", "upsampled", "glu", "odd")
     norms = ("batch_norm", "none", "batch_norm", "group_norm", "plain_batch_norm", "instance_norm")
@@ -92,7 +93,7 @@ class Images(Drawing):
                 value = self.stem(self.activation(self.norm(value, self.norms), self.activations), width)
             else:
                 value = self.activation(self.norm(self.stem(value, width), self.norms), self.activations)
-        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout", "drop_path", "damped", *PASSING))
+        kind = self.choose(("none",) * 37 + ("dropout", "dropout2d", "f_dropout", "drop_path", "damped", *self.passing))
         return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
@@ -146,6 +147,7 @@ class Tokens(Drawing):
     """A transformer-like network; values are ``(T, D)``."""
 
     channel_dim = 1
+    passing = PASSING
     stems = ("linear", "mha", "sdpa", "hand_attention", "mlp", "swiglu", "glu", "token_mixing", "token_conv")
     joints = (*Drawing.joints, "baddbmm")
     norms = ("none", "layer_norm", "layer_norm", "rms_norm", "token_batch_norm")
@@ -203,7 +205,7 @@ class Tokens(Drawing):
             value = self.put("layer_scale", value, width=width)
         if self.one_in(8):
             value = self.put("rotary", value, width=width)
-        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout", "drop_path", "damped", *PASSING))
+        kind = self.choose(("none",) * 22 + ("dropout", "f_dropout", "drop_path", "damped", *self.passing))
         return self.regularise(value, kind)
 
     def skip(self, value: int) -> int:
@@ -278,6 +280,7 @@ def draw_tokens(choose: Choose) -> Tokens:
         value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
         # Only attention tells that token anything of the input, and validity takes written memory as a whole.
         net.joints = tuple(joint for joint in net.joints if joint != "set_first_channels")
+        net.passing = tuple(each for each in net.passing if each != "outside")
         value = net.put("add", value, net.attend("mha", value))
     if extra:
         net.context = net.linear(1, width)

@@ -18,6 +18,10 @@ def joined(m, x):
     return m.norm(torch.cat([m.a(x), m.b(x)], 1))
 
 
+def joined_to_the_input(m, x):
+    return m.norm(torch.cat([x, m.a(x), m.b(x)], 1))
+
+
 def beside_itself(m, x):
     y = m.a(x)
     return m.norm(torch.cat([y, y, m.b(x)], 1))
@@ -39,6 +43,8 @@ SPECIMENS = [
         "b",
         parts=norm(lambda: nn.BatchNorm2d(6, track_running_stats=False)),
     ),
+    images("SyncBatchNorm of a zero", after, "b", parts=norm(lambda: nn.SyncBatchNorm(6))),
+    images("SyncBatchNorm whose affine is zero", after, "norm", "b norm", parts=norm(lambda: nn.SyncBatchNorm(6))),
     images("InstanceNorm", after, "b", parts=norm(lambda: nn.InstanceNorm2d(6))),
     images("InstanceNorm with affine", after, "norm", "b norm", parts=norm(lambda: nn.InstanceNorm2d(6, affine=True))),
     images(
@@ -67,6 +73,13 @@ SPECIMENS = [
     images("BatchNorm behind a concat", joined, "b", width=12, parts=norm(lambda: nn.BatchNorm2d(12))),
     images("GroupNorm behind a concat", joined, "b", width=12, parts=norm(lambda: nn.GroupNorm(2, 12))),
     images("GroupNorm of whole groups behind a concat", joined, "b", width=12, parts=norm(lambda: nn.GroupNorm(4, 12))),
+    images(
+        "BatchNorm behind a concat with the input",
+        joined_to_the_input,
+        "b",
+        width=18,
+        parts=norm(lambda: nn.BatchNorm2d(18)),
+    ),
     images(
         "BatchNorm behind a concat of a tensor beside itself",
         beside_itself,
