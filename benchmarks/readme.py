@@ -119,8 +119,8 @@ def capture() -> str:
         f"Capture and partition of {len(models)} classifiers of torchvision, two images of 224x224, one thread "
         f"(`{result['command']}`): at the median {result['median_of_allowed']:.2f} of one and a half eager forward "
         f"passes plus 0.3 s; {over} of them take more than that. Beside peers, in seconds of the processor "
-        "(Torch-Pruning's graph is one traced forward pass; ours runs the model in both modes, the second time at other "
-        "sizes, and proves the groups):",
+        "(Torch-Pruning's graph is one traced forward pass; ours runs the model in both modes, the second time at "
+        "other sizes, and proves the groups):",
         "",
         "| model | eager forward | ours | Torch-Pruning: graph | Torch-Pruning: graph and groups | OTO |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
