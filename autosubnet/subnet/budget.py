@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from autosubnet.errors import BudgetError
 from autosubnet.graph.groups import Group
@@ -56,7 +57,7 @@ def select_within(
     for order in orders:
         taken = greedy(make(), groups, order, len(groups))
         if search.meets(taken):
-            count = bisect_left(range(len(taken)), True, key=lambda length: search.meets(taken[:length]))
+            count = search.shortest(taken, worth)
             found.append(search.pruned(sorted(taken[:count], key=lambda i: losses[i]), worth))
     if not found:
         raise BudgetError(search.nearest())
@@ -88,12 +89,31 @@ class _Search:
         self.tried.append(left)
         return all(left[name] <= limit for name, limit in self.limits.items())
 
+    def shortest(self, taken: Sequence[int], worth: Sequence[float]) -> int:
+        """Return the length of the shortest beginning of ``taken``, which meets the limits, that does too.
+
+        The search starts where the estimates say and widens from there; a network is counted for each step.
+        """
+        saved = list(accumulate(worth[i] for i in taken))
+        guess = min(bisect_left(saved, 1.0) + 1, len(taken))
+        low, high, step = 0, len(taken), 1  # the limits are not met at low, and met at high
+        while low < guess < high:
+            if self.meets(taken[:guess]):
+                high, guess = guess, guess - step
+            else:
+                low, guess = guess, guess + step
+            step *= 2
+        return bisect_left(range(high), True, lo=low + 1, key=lambda length: self.meets(taken[:length]))
+
     def pruned(self, chosen: list[int], worth: Sequence[float]) -> list[int]:
         """Return a set that meets the limits without those that are not needed, looked for from the end."""
+        slack = self._slack(chosen)
         for position in reversed(chosen):
+            if worth[position] > 1.1 * slack:
+                continue
             fewer = [each for each in chosen if each != position]
-            if worth[position] <= 2 * self._slack(chosen) and self.meets(fewer):
-                chosen = fewer
+            if self.meets(fewer):
+                chosen, slack = fewer, self._slack(fewer)
         return chosen
 
     def _slack(self, chosen: Sequence[int]) -> float:

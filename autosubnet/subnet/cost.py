@@ -13,7 +13,7 @@ from torch import fx
 
 from autosubnet.graph.groups import Group
 from autosubnet.graph.view import GraphView
-from autosubnet.ops.masks import Mask
+from autosubnet.ops.masks import Mask, compress, shared
 from autosubnet.subnet.emit import emit
 from autosubnet.subnet.planning import make_plan
 
@@ -51,4 +51,4 @@ def zeros_of(view: GraphView, groups: Iterable[Group]) -> dict[str, Mask]:
         shape = tuple(view.parameters[each.name].shape)
         mask = zeros.setdefault(each.name, np.zeros(shape, dtype=bool))
         mask[... if each.dim is None else (slice(None),) * each.dim + (list(each.indices or ()),)] = True
-    return zeros
+    return {name: shared(compress(mask)) for name, mask in zeros.items()}
