@@ -72,7 +72,7 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         other, frozen = recorder.evaluation(inputs)
     evaluation = other
     graph = merge(train.graph, evaluation.graph)
-    if train.unfollowed and evaluation.unfollowed:
+    if train.unseen.results and evaluation.unseen.results:
         _require_same_results(train, recorder.record("eval", inputs))
     if graph.output_node().meta["dual"]:
         # Both at the same sizes, so that shapes agree; and each at others, to see baked values.
@@ -133,8 +133,8 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
 
 def _require_same_results(train: Tracer, evaluation: Tracer) -> None:
     """Refuse modules that cannot be followed and return other kinds of tensors in eval mode, on the same inputs."""
-    for name, results in evaluation.unfollowed.items():
-        for before, now in zip(train.unfollowed.get(name, []), results, strict=False):
+    for name, results in evaluation.unseen.results.items():
+        for before, now in zip(train.unseen.results.get(name, []), results, strict=False):
             if _kind(before) != _kind(now):
                 raise CaptureError(
                     f"module {name!r} cannot be followed, and returns tensors of another number, shape or dtype in "

@@ -38,6 +38,7 @@ from autosubnet.capture.placeholders import placeholders
 from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
+from autosubnet.capture.unseen import Unseen
 from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import draws, edges, may_draw
@@ -74,7 +75,7 @@ class Tracer(TorchFunctionMode):
         fetched: parameters, buffers and constants that operations read by themselves, by name.
         baked: values that Python code read off traced tensors, each with its source line.
         needs_keys: whether a size was asked to be a key.
-        unfollowed: what each call of modules that cannot be followed, or have no rule, returned, by module.
+        unseen: what modules do that cannot be followed, or have no rule.
         batch: the size that the first dimensions of all inputs share, if they do.
         losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
@@ -104,8 +105,7 @@ class Tracer(TorchFunctionMode):
         self._gradients = gradients
         self._keys = keys
         self.needs_keys = False
-        self.unfollowed: dict[str, list[Any]] = {}
-        self._hidden_writes: dict[str, str] = {}  # tensor of the model -> the module that wrote it unseen
+        self.unseen = Unseen(self._values)
         self._done = False
         self._paused = False
         self._path: list[str] = []
@@ -119,7 +119,7 @@ class Tracer(TorchFunctionMode):
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
         self._done = True
-        self._require_visible_writes()
+        self.unseen.require_visible(self.mode)
         self.graph.output(returned(result, self._node, self._number))
         for node in self.graph.nodes:
             node.meta.setdefault("value", None)
@@ -146,7 +146,7 @@ class Tracer(TorchFunctionMode):
             raise self._unfollowable(f"{cls.__name__}, a torch.autograd.Function, gets {what}, which no graph can hold")
         node = self.graph.call_function(functions.applied(cls), self._args(args))
         self._require_same_autocast()
-        with self._pause(), self._watched(node), self._unwritten(args, cls.__name__):
+        with self._pause(), self._watched(node), self.unseen.leaves_alone(args, cls.__name__):
             result = apply(*args)
         return self._bind_result(result, node, args)
 
@@ -195,41 +195,15 @@ class Tracer(TorchFunctionMode):
         hidden = name in self.opaque or not is_known(node, module)
         looked_at = (args, kwargs) if hidden else ()
         own = [*module.parameters(), *module.buffers()] if hidden else []
-        with self._pause(), self._watched(node), self._unwritten(looked_at, f"module {name!r}"), self._updated(own):
+        alone = self.unseen.leaves_alone(looked_at, f"module {name!r}")
+        with self._pause(), self._watched(node), alone, self.unseen.may_write(own, name):
             result = original(module, *args, **kwargs)
         if getattr(module, "inplace", False):
             self._values.bind(result, node, node)
             return result
         if hidden:
-            self.unfollowed.setdefault(name, []).append(info_of(result))
+            self.unseen.results.setdefault(name, []).append(info_of(result))
         return self._bind_result(result, node, (args, kwargs, own))
-
-    @contextmanager
-    def _updated(self, tensors: list[torch.Tensor]) -> Iterator[None]:
-        """Note which of its own tensors a module that cannot be followed writes."""
-        before = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors]
-        yield
-        for tensor, version, value in before:
-            if _version(tensor) != version or not _equal(tensor, value):
-                self._hidden_writes[str(self._values.name(tensor))] = self._values.module
-
-    def _require_visible_writes(self) -> None:
-        """Refuse writes to the model's memory that others would have to see, by modules that cannot be followed."""
-        for name, module in self._hidden_writes.items():
-            where = "in eval mode" if self.mode == "eval" else "and others read it" if name in self.fetched else ""
-            if where:
-                raise CaptureError(
-                    f"module {module!r} cannot be followed, and writes {name!r} in forward {where}; write it where the "
-                    f"graph can see it, in a module of plain torch operations"
-                )
-
-    @contextmanager
-    def _unwritten(self, arguments: Any, who: str) -> Iterator[None]:
-        """Require that what cannot be followed leaves its inputs as they are."""
-        inputs = [(tensor, _version(tensor), tensor.detach().clone()) for tensor in tensors_in(arguments)]
-        yield
-        if any(_version(tensor) != version or not _equal(tensor, value) for tensor, version, value in inputs):
-            raise CaptureError(f"{who} cannot be followed, and writes to its inputs; let it copy them first")
 
     @contextmanager
     def _watched(self, node: fx.Node) -> Iterator[None]:
@@ -463,13 +437,3 @@ def _ahead(node: fx.Node, reads: Callable[[fx.Node], Iterable[fx.Node]]) -> Iter
             if source not in seen:
                 seen.add(source)
                 stack.append(source)
-
-
-def _equal(tensor: torch.Tensor, value: torch.Tensor) -> bool:
-    """Whether a tensor still holds what it held; one on the meta device holds nothing."""
-    return tensor.is_meta or torch.equal(tensor.nan_to_num(), value.nan_to_num())
-
-
-def _version(tensor: torch.Tensor) -> int:
-    """Return how often a tensor was written in place, as far as torch counts."""
-    return 0 if tensor.is_inference() else tensor._version
