@@ -97,17 +97,12 @@ def inspect(
 
 
 def _search_space(oto: AutoSubnet) -> str:
-    """Return, for a person, how many choices there are, and what goes if as many groups go as can go together.
-
-    The model is given up: its groups are set to zero.
-    """
+    """Return, for a person, how many choices there are, and what goes if as many groups go as can go together."""
     if not oto.groups:
         return "nothing to choose"
-    before = oto.compute_num_params(), oto.compute_flops()
     together = oto.random_set_zero_groups(target_group_sparsity=1.0)
-    subnet = oto.construct_subnet(verify=False)
-    after = subnet.meta["autosubnet"].num_params[1], oto.compute_flops(subnet)
-    params, flops = (1 - b / a if a else 0.0 for a, b in zip(before, after, strict=True))
+    before, after = oto.compute_costs(), oto.compute_costs(without=together)  # of groups, whatever was zero at birth
+    params, flops = (1 - after[name] / before[name] if before[name] else 0.0 for name in ("num_params", "flops"))
     count = len(oto.groups)
     return (
         f"2^{count} sets of {count} groups; {len(together)} can go together, "
@@ -166,3 +161,7 @@ def _refusal_table(refused: Iterable[Refusal]) -> Table:
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
+
+
+if __name__ == "__main__":
+    app()

@@ -30,7 +30,7 @@ import torch
 import zoos
 
 from autosubnet import AutoSubnet
-from autosubnet.errors import AutoSubnetError
+from autosubnet.errors import AutoSubnetError, VerificationError
 from autosubnet.training.measure import environment, num_params
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
@@ -39,7 +39,10 @@ GIBIBYTE = 2**30
 
 
 def measured(name: str) -> dict[str, Any]:
-    """Return what became of one model; ``outcome`` is exact, nothing to remove, refused, or error (not ours)."""
+    """Return what became of one model; ``outcome`` is exact, nothing to remove, refused, wrong, or error (not ours).
+
+    Wrong is what verification caught: a network that the compiler should not have made.
+    """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     start = time.perf_counter()
@@ -47,6 +50,8 @@ def measured(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"built": time.perf_counter() - start}
     try:
         row |= _removed(model, inputs)
+    except VerificationError as error:
+        row |= {"outcome": "wrong", "reason": f"{type(error).__name__}: {error}"}
     except AutoSubnetError as error:
         row |= {"outcome": "refused", "reason": f"{type(error).__name__}: {error}"}
     except Exception as error:  # noqa: BLE001  # an error that is not ours is the worst row of the table
@@ -150,7 +155,7 @@ def main() -> None:
             print(f"{name:45} {row['outcome']:18} {row.get('groups', ''):>5} {row.get('reason', '')[:120]}", flush=True)
     outcomes = [result["models"][name]["outcome"] for name in names]
     print({outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))})
-    sys.exit(any(outcome == "error" for outcome in outcomes))
+    sys.exit(any(outcome in ("error", "wrong") for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ difference between the graphs; further runs then tell it from an honest differen
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +84,8 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
             frozen += ("a size: at other sizes forward runs other operations, or the same with other numbers",)
         _require_alike(train, recorder.record("train", others(inputs, other.batch)))
         graph = merge(train.graph, evaluation.graph)
-    baked = tuple(dict.fromkeys(train.baked + evaluation.baked))
+    baked = tuple(dict.fromkeys(train.baked + evaluation.baked + train.routing + evaluation.routing))
+    _require_all_ways(recorder.model, train, evaluation)
     lost = tuple(dict.fromkeys(f"a size: {each}" for each in _lost_sizes(train, resized or other)))
     trace = Trace(
         model=recorder.model,
@@ -125,10 +127,36 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
         return
     lost = [what for tracer in (first, second) for what, _ in tracer.losses]
     seen = "; ".join(dict.fromkeys(first.baked + second.baked + lost)) or "no read of a tensor's value was seen"
-    raise CaptureError(
+    raise _by_values(
+        (first, second),
         f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so "
-        f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors"
+        f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors",
     )
+
+
+def _by_values(tracers: Iterable[Tracer], message: str) -> UnfollowableError:
+    """Return the error that makes the module opaque which looked at values, where that is not the model itself."""
+    deciders = [module for tracer in tracers for module in tracer.deciders]
+    return UnfollowableError(message, next(filter(None, deciders), ""))
+
+
+def _require_all_ways(model: nn.Module, *tracers: Tracer) -> None:
+    """Refuse models that send their values to parts of them, where a part with trainable parameters got none."""
+    routing = dict.fromkeys(each for tracer in tracers for each in tracer.routing)
+    if not routing:
+        return
+    used = {id(tensor) for tracer in tracers for tensor in tracer.fetched.values()}
+    for tracer in tracers:
+        for node in tracer.graph.nodes:
+            if node.op == "call_module":
+                used.update(id(tensor) for tensor in model.get_submodule(str(node.target)).parameters())
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in used]
+    if unused:
+        raise _by_values(
+            tracers,
+            f"on the example inputs the model does not run parameter {unused[0]!r}, and which parts of it run is "
+            f"decided by values ({'; '.join(routing)}); give example inputs that reach all of it",
+        )
 
 
 def _require_same_results(train: Tracer, evaluation: Tracer) -> None:
@@ -151,6 +179,7 @@ def _kind(info: Any) -> Any:
 
 def _mark_data(trace: Trace) -> None:
     """Set ``meta["data"]``: whether a value depends on the values of an input, not just on sizes or weights."""
+    containers: set[fx.Node] = set()
     written: set[fx.Node] = set()  # memory that holds such values since an in-place operation
     for node in trace.graph.nodes:
         if node.op == "placeholder":
@@ -159,7 +188,10 @@ def _mark_data(trace: Trace) -> None:
         reads = any(source.meta["data"] for source in edges(node, trace.leaf(node)))
         if node.meta.get("effect") and reads:
             written.add(node.meta["root"])
-        holds = node.op == "output" or node.meta["value"] is not None
+        given = [source for source in node.all_input_nodes if source.op == "placeholder" or source in containers]
+        if node.meta["value"] is None and given and all(source.meta["value"] is None for source in given):
+            containers.add(node)  # inside of an input that holds several tensors
+        holds = node.op == "output" or node.meta["value"] is not None or node in containers
         node.meta["data"] = holds and (reads or node.meta["root"] in written)
 
 

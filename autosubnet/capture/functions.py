@@ -29,7 +29,11 @@ SILENT = frozenset(
         "__deepcopy__", "get_default_dtype", "_set_grad_enabled", "is_autocast_enabled", "__set__",
     }
 )  # fmt: skip
-CHANGES_GRADIENTS = frozenset({"register_hook", "register_post_accumulate_grad_hook"})
+CHANGES_GRADIENTS = frozenset({"register_hook", "register_post_accumulate_grad_hook", "backward"})
+# What has as many entries as the values of a tensor decide.
+_SIZED_BY_VALUES = frozenset(
+    {"nonzero", "argwhere", "unique", "_unique2", "unique_consecutive", "masked_select", "bincount", "histc"}
+)
 # Filling with random numbers has no out-of-place form that draws the same ones; the others write everything.
 _KEPT_IN_PLACE = frozenset(
     {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",
@@ -115,6 +119,21 @@ def unheld(arguments: Any) -> str | None:
     return _UNHELD.get(type(found), f"an object of class {type(found).__name__}")
 
 
+def is_sized_by_values(node: fx.Node) -> bool:
+    """Whether how many entries a node has depends on the values of a tensor."""
+    if node.op not in ("call_function", "call_method"):
+        return False
+    name = str(node.target) if node.op == "call_method" else name_of(node.target)
+    if name in ("repeat_interleave", "where"):
+        others = [each for each in node.all_input_nodes if each is not node.args[0]]
+        return not others if name == "where" else bool(others)
+    if name == "getitem":
+        index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+        infos = [each.meta.get("value") for each in index if isinstance(each, fx.Node)]
+        return any(getattr(info, "dtype", None) in (torch.bool, torch.uint8) for info in infos)
+    return name in _SIZED_BY_VALUES
+
+
 def is_certain(node: fx.Node) -> bool:
     """Whether a comparison comes out one way: that of a uniform number in [0, 1) with a rate of 0, or 1 or more.
 
@@ -133,7 +152,7 @@ def _parts(value: Any) -> Iterator[Any]:
     if isinstance(value, (tuple, list)) and not isinstance(value, PackedSequence):
         for each in value:
             yield from _parts(each)
-    elif isinstance(value, dict):
+    elif type(value) is dict:
         yield from _parts(list(value.values()))
     else:
         yield value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -66,6 +67,8 @@ def others(inputs: Inputs, batch: int | None, seed: int = 0, resize: Resize | No
         if batch is not None and tensor.ndim:
             shape[0] = batch
         count = torch.Size(shape).numel()
+        if tensor.layout != torch.strided:
+            return tensor
         if not tensor.numel():
             return tensor.new_empty(shape)
         index = torch.randint(tensor.numel(), (count,), generator=generator).to(tensor.device)
@@ -143,5 +146,16 @@ def _map(value: Any, function: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(_map(each, function) for each in value)
     if isinstance(value, dict):
-        return {key: _map(each, function) for key, each in value.items()}
+        found = {key: _map(each, function) for key, each in value.items()}
+        if type(value) is dict:
+            return found
+        made: Any = copy.copy(value)  # of the same class, which may have attributes besides
+        for key, each in found.items():
+            made[key] = each
+        return made
+    if is_dataclass(value) and not isinstance(value, type):
+        made = copy.copy(value)
+        for part in fields(value):
+            object.__setattr__(made, part.name, _map(getattr(value, part.name), function))
+        return made
     return value

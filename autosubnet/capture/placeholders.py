@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from autosubnet.capture.observe import parts_of
 from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
 
@@ -27,16 +27,19 @@ def placeholders(
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise CaptureError(f"the example inputs do not fit forward() of the model: {error}") from error
+    optional = False  # behind an argument with a default all others must have one in generated code
     for name, value in bound.arguments.items():
         parameter = signature.parameters[name]
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             for position, each in enumerate(value):
-                _placeholder(values, f"{name}_{position}", each, inspect.Parameter.empty)
+                _placeholder(values, f"{name}_{position}", each, None if optional else inspect.Parameter.empty)
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             for key, each in value.items():
-                _placeholder(values, key, each, inspect.Parameter.empty)
+                _placeholder(values, key, each, None if optional else inspect.Parameter.empty)
         else:
-            _placeholder(values, name, value, parameter.default)
+            has_default = parameter.default is not inspect.Parameter.empty
+            _placeholder(values, name, value, None if optional and not has_default else parameter.default)
+            optional = optional or has_default
     return bound.args, bound.kwargs
 
 
@@ -48,9 +51,5 @@ def _placeholder(values: Values, name: str, value: Any, default: Any) -> None:
 def _bind_tree(values: Values, value: Any, node: fx.Node) -> None:
     if isinstance(value, torch.Tensor):
         values.bind(value, node, node)
-    elif isinstance(value, (tuple, list)):
-        for position, each in enumerate(value):
-            _bind_tree(values, each, values.graph.call_function(operator.getitem, (node, position)))
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            _bind_tree(values, each, values.graph.call_function(operator.getitem, (node, key)))
+    for take, key, each in () if isinstance(value, torch.Tensor) else parts_of(value):
+        _bind_tree(values, each, values.graph.call_function(take, (node, key)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -54,7 +55,7 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 @contextmanager
 def keeps_attributes(model: nn.Module) -> Iterator[None]:
-    """Take away afterwards what forward leaves on the modules: cached tensors, counters, late buffers, list entries."""
+    """Take away afterwards what forward leaves on the modules: cached tensors, hooks, late buffers, list entries."""
     modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     plain = {module: dict(vars(module)) for module in modules}
     buffers = {module: dict(module._buffers) for module in modules}
@@ -80,7 +81,7 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
 
 def _hold(value: Any, held: dict[int, tuple[Any, Any]]) -> None:
     """Note the content of a list, dict or set, and of those that it holds."""
-    if id(value) in held or type(value) not in (list, dict, set):
+    if id(value) in held or type(value) not in (list, dict, set, OrderedDict):  # the last hold hooks
         return
     held[id(value)] = (value, value.copy())
     for each in value.values() if isinstance(value, dict) else value:

@@ -120,10 +120,16 @@ class Recorder:
         """
         batch = inputs.batch()
         if batch is None:
-            return self.record("eval", others(inputs, None)), ("batch size: the inputs share no first dimension",)
+            frozen = "batch size: the inputs share no first dimension"
+            if (tracer := self.attempt("eval", others(inputs, None))) is not None:
+                return tracer, (frozen,)
+            return self.record("eval", inputs), (frozen, "values: the model refuses others, so none were tried")
         if (tracer := self.attempt("eval", others(inputs, batch + 1))) is not None:
             return tracer, ()
-        return self.record("eval", others(inputs, None)), (f"batch size: the model refuses any but {batch}",)
+        frozen = f"batch size: the model refuses any but {batch}"
+        if (tracer := self.attempt("eval", others(inputs, None))) is not None:
+            return tracer, (frozen,)
+        return self.record("eval", inputs), (frozen, "values: the model refuses others, so none were tried")
 
 
 def _drop_unread(tracer: Tracer) -> None:

@@ -77,6 +77,8 @@ class Tracer(TorchFunctionMode):
         needs_keys: whether a size was asked to be a key.
         unseen: what modules do that cannot be followed, or have no rule.
         batch: the size that the first dimensions of all inputs share, if they do.
+        routing: where Python code decided by sizes that the values of tensors decide.
+        deciders: the modules that ran where Python code read values, or decided by such sizes.
         losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
 
@@ -97,6 +99,8 @@ class Tracer(TorchFunctionMode):
         self.graph = fx.Graph()
         self.replaced: dict[str, Any] = {}
         self.baked: list[str] = []
+        self.routing: list[str] = []
+        self.deciders: list[str] = []
         self.losses: list[tuple[str, frozenset[Source]]] = []
         self.batch: int | None = None
         self._values = Values(self.graph, model)
@@ -164,7 +168,10 @@ class Tracer(TorchFunctionMode):
         try:
             if module in self._module_names and self._is_leaf_call(module, args):
                 return self._call_leaf(original, module, args, kwargs)
-            return original(module, *args, **kwargs)
+            result = original(module, *args, **kwargs)
+            for tensor in tensors_in(result):
+                self._node(tensor)  # else this module made it out of sight, not who reads it next
+            return result
         finally:
             self._values.module = outer
             self._path.pop()
@@ -184,9 +191,11 @@ class Tracer(TorchFunctionMode):
     def _call_leaf(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        name = self._module_names[module]
+        name, caller = self._module_names[module], self._path[-2] if self._path[1:] else ""
         if what := functions.unheld((args, kwargs)):
-            raise self._unfollowable(f"{what} enters module {name!r}", module=self._path[-2] if self._path[1:] else "")
+            raise self._unfollowable(f"{what} enters module {name!r}", module=caller)
+        for tensor in tensors_in((args, kwargs)):
+            self._node(tensor, caller)
         if getattr(module, "inplace", False):
             self.replaced[name] = copy.copy(module)
             self.replaced[name].inplace = False
@@ -236,7 +245,7 @@ class Tracer(TorchFunctionMode):
         if functions.sets_data(func):
             raise CaptureError(f"{self._called(args[0])} gets other memory (.data = ...) at {source_line()}")
         name = functions.name_of(func)
-        if name in functions.CHANGES_GRADIENTS:
+        if name in functions.CHANGES_GRADIENTS or func is torch.autograd.grad:
             raise self._unfollowable(f"gradients are changed ({name.strip('_')})")
         if name in functions.SIZES:
             return self._sizes(name, func, args, kwargs)
@@ -276,6 +285,8 @@ class Tracer(TorchFunctionMode):
         if not self._values.knows(tensor):
             return func(*args, **kwargs)
         if name == "__len__":  # Python insists on a number of its own
+            if self._is_sized_by_values(self._node(tensor)):
+                self._route("len(tensor)")
             self.losses.append((f"len(tensor) at {source_line()}", frozenset({(self._node(tensor), 0)})))
             return len(tensor)
         sizes = sizes_of(tensor, self._node(tensor), self._lose)
@@ -291,6 +302,7 @@ class Tracer(TorchFunctionMode):
             if self._is_random(self._node(args[0])) and not functions.is_certain(self._node(args[0])):
                 raise self._unfollowable(f"a random number is read off a tensor ({name.strip('_')})")
             self.baked.append(f"{name.strip('_')} at {source_line()}")
+            self.deciders.append(self._values.module)
         return func(*args, **kwargs)
 
     def _record(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -372,12 +384,14 @@ class Tracer(TorchFunctionMode):
             elif parts_of(each):
                 self._bind_parts(each, self.graph.call_function(take, (node, key)), sources)
 
-    def _node(self, tensor: torch.Tensor) -> fx.Node:
+    def _node(self, tensor: torch.Tensor, module: str | None = None) -> fx.Node:
+        """Return the node of a tensor; if there is none, ``module`` or that which runs cannot be followed."""
         node = self._values.node(tensor)
         if node is None:
             raise self._unfollowable(
                 f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation",
                 "register it as a buffer, or compute it with torch operations",
+                module,
             )
         return node
 
@@ -391,6 +405,14 @@ class Tracer(TorchFunctionMode):
         """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
         found = _ahead(node, lambda each: each.all_input_nodes)
         return any(each.op in ("placeholder", "get_attr", "call_module") or draws(each, None) for each in found)
+
+    def _route(self, what: str) -> None:
+        self.routing.append(f"{what}, which values decide, at {source_line()}")
+        self.deciders.append(self._values.module)
+
+    def _is_sized_by_values(self, node: fx.Node) -> bool:
+        """Whether a node's sizes depend on values: on those of a mask, say, by which rows were picked."""
+        return any(map(functions.is_sized_by_values, _ahead(node, lambda each: each.all_input_nodes)))
 
     def _is_random(self, node: fx.Node) -> bool:
         """Whether a node's value depends on random numbers alone: no other input would show that it was read."""
@@ -420,6 +442,8 @@ class Tracer(TorchFunctionMode):
         return UnfollowableError(f"{what} at {source_line()}; {remedy}", here)
 
     def _lose(self, what: str, sources: frozenset[Source]) -> None:
+        if not self._done and any(self._is_sized_by_values(node) for node, _ in sources):
+            self._route(what)
         if not self._done and is_users(sys._getframe(3)):  # who compares or converts; not who reports it
             if what == KEY and not self._keys:
                 self.needs_keys = True

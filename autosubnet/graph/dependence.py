@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from torch import fx
 
+from autosubnet.graph.sizes import input_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo, nothing_known
 from autosubnet.ops.call import Value
@@ -58,11 +59,11 @@ class Dependence:
         if node.meta["value"] is None:
             return None
         nothing = nothing_known(node)
-        if node is self.source:
-            return nothing
-        if node.meta["mutated"]:
+        if node.meta["mutated"] and node is not self.source:
             return _everything(nothing) if self._holds_constants(node) else nothing
-        if not node.meta["data"] or node.op == "placeholder" or self._is_part_of_another_input(node):
+        if (given := input_of(node)) is not None:
+            return nothing if given is self.source else _everything(nothing)
+        if not node.meta["data"]:
             return _everything(nothing)
         call, rule = self.view.calls[node], self.view.rules[node]
         constant = None if changed is None else rule.patched(call, self.of, self.masks[node], changed)
@@ -81,12 +82,6 @@ class Dependence:
         users = [user for user in node.users if user.op != "output"]
         written = [user.meta["root"] for user in (node, *users) if user.meta["mutated"]]
         return [*users, *(each for root in written for each in self.memory[root])]
-
-    def _is_part_of_another_input(self, node: fx.Node) -> bool:
-        """Whether the node takes a tensor out of a list or dict that is another input."""
-        inputs = node.all_input_nodes
-        containers = all(each.op == "placeholder" and each.meta["value"] is None for each in inputs)
-        return containers and self.source not in inputs
 
     def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
         """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""

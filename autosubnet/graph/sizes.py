@@ -83,7 +83,7 @@ class InputSizes:
 
     def _of(self, node: fx.Node, info: TensorInfo, output: int) -> list[Expression]:
         """Return the sizes of a tensor, ``None`` where one is not known."""
-        if _is_input(node):
+        if input_of(node) is not None:
             return self._of_input(node, len(info.shape))
         if node.op == "get_attr":
             return list(info.shape)
@@ -123,8 +123,8 @@ def _settled(sizes: Any, fixed: Mapping[Expression, int]) -> Any:
     return sizes and [fixed.get(each, each) for each in sizes]
 
 
-def _is_input(node: fx.Node) -> bool:
-    """Whether a node is an input, or a tensor of an input that holds several."""
-    while node.target is operator.getitem and isinstance(node.args[0], fx.Node) and node.args[0].meta["value"] is None:
+def input_of(node: fx.Node) -> fx.Node | None:
+    """Return the input that a node is, or out of which it is taken where that holds several tensors."""
+    while node.target in PARTS and isinstance(node.args[0], fx.Node) and node.args[0].meta["value"] is None:
         node = node.args[0]
-    return node.op == "placeholder"
+    return node if node.op == "placeholder" else None

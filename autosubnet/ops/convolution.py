@@ -86,6 +86,8 @@ class Convolution(Rule):
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1 along each spatial dimension."""
+        if not self._has_fixed_weight(call, sizes):
+            return None
         if call.setting("padding", 4, 0) == "same" and len(call.shape) == self.dims + 2:
             given = sizes.of(call.input)
             return [given[0], call.shape[1], *given[2:]]
@@ -123,10 +125,19 @@ class Convolution(Rule):
     _dilation_position = 5
 
     def _weight(self, call: Call) -> Value | None:
-        return call.tensor("weight", 1)
+        """The weight, or ``None`` where the number of groups is a size of some tensor, and nothing is known."""
+        return call.tensor("weight", 1) if is_plain(self._groups_setting(call)) else None
+
+    def _groups_setting(self, call: Call) -> Any:
+        return call.setting("groups", 3 + self.settings.index("groups"), 1)
+
+    def _has_fixed_weight(self, call: Call, sizes: Sizes) -> bool:
+        """Whether the weight has the same shape whatever the inputs."""
+        weight = call.tensor("weight", 1)
+        return not isinstance(weight, fx.Node) or all(isinstance(size, int) for size in sizes.of(weight))
 
     def _groups(self, call: Call) -> int:
-        return int(call.setting("groups", 3 + self.settings.index("groups"), 1))
+        return int(self._groups_setting(call))
 
     def _out_first(self, call: Call, kernel: Mask, groups: int) -> Mask:
         """Return the weight's mask as (out, in / groups)."""
@@ -152,7 +163,8 @@ class TransposedConvolution(Convolution):
         settings = self._geometry(call)
         extra = call.setting("output_padding", 5, 0)
         given_size = call.argument(1, "output_size") if call.module is not None else None
-        if settings is None or not is_plain(extra) or given_size is not None:
+        fixed = self._has_fixed_weight(call, sizes)
+        if settings is None or not is_plain(extra) or given_size is not None or not fixed:
             return None
         given, extra = sizes.of(call.input), pair(extra, self.dims)
         spatial = []

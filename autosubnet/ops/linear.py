@@ -67,6 +67,9 @@ class Linear(Rule):
         """Those of the input but for the last."""
         if len(call.shape) != len(shape_of(call.input)) or not isinstance(call.tensor("weight", 1), (str, fx.Node)):
             return None
+        weight = call.tensor("weight", 1)
+        if isinstance(weight, fx.Node) and not all(isinstance(size, int) for size in sizes.of(weight)):
+            return None
         if any(node.meta["data"] for node in call.node.all_input_nodes[1:]):
             return None  # a weight computed from the input: its number of rows is not known
         return [*sizes.of(call.input)[:-1], call.shape[-1]]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from autosubnet.ops.call import Call, Value, is_tensor
+from autosubnet.ops.call import Call, Value, is_plain, is_tensor
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, along, collapse, is_zero
 from autosubnet.ops.registry import register_rule
@@ -143,9 +143,10 @@ class GroupNorm(Normalization):
         """Where the bias is zero: channels of weight zero, and channels of groups that come in zero."""
         weight, bias = self.affine_mask(call, zeros)
         channels = call.shape[1]
-        groups = int(call.setting("num_groups", 1))
+        groups = call.setting("num_groups", 1)
         incoming = along(zeros(call.input), 1)
         if incoming.size > 1:
+            groups = int(groups) if is_plain(groups) else 1
             incoming = incoming.reshape(groups, -1).all(axis=1).repeat(channels // groups)
         zero = incoming if weight is None else incoming | weight
         zero = zero if bias is None else zero & bias

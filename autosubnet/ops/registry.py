@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from autosubnet.errors import InputError
 from autosubnet.ops.rule import Rule, Unknown
 
 _modules: dict[str, Rule] = {}
@@ -30,7 +31,12 @@ def register_rule(
             A module of exactly such a class becomes one vertex.
         functions: functions such as ``torch.cat``.
         methods: names of methods of ``torch.Tensor``.
+
+    Raises:
+        InputError: ``rule`` is no instance of :class:`Rule`.
     """
+    if not isinstance(rule, Rule):
+        raise InputError(f"rule is {rule!r}; pass an instance of a class that derives from autosubnet.Rule")
     for module in modules:
         _modules[module if isinstance(module, str) else _qualified(module)] = rule
     for function in functions:

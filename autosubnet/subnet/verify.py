@@ -115,7 +115,7 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
     frozen = any(each.startswith("batch size") for each in trace.frozen)
     if batch is not None and not frozen:
         yield others(inputs, batch + 1)
-    if any(each.startswith("a size: at other sizes") for each in trace.frozen):
+    if any(each.startswith(("a size: at other sizes", "values: ")) for each in trace.frozen):
         return
     shapes = [tensor.shape for tensor in inputs.tensors()]
     resized = [others(inputs, None, resize=resize) for resize in RESIZES]
@@ -128,6 +128,9 @@ def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs
 def _for_training(inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
     """Eight examples or more, where the model takes them: batch statistics over fewer magnify rounding."""
     batch = inputs.batch()
+    if any(each.startswith("values: ") for each in trace.frozen):
+        yield inputs
+        return
     frozen = batch is None or any(each.startswith("batch size") for each in trace.frozen)
     yield others(inputs, None if frozen else max(8, (batch or 0) + 1))
 

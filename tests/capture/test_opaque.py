@@ -279,3 +279,110 @@ def test_numbers_of_numpy_are_python_numbers() -> None:
     oto.random_set_zero_groups(0.5)
     before = copy.deepcopy(model)
     promises.equal_outputs(before, oto.construct_subnet(), oto.example_inputs)
+
+
+class Foreign(nn.Module):
+    """What it returns is made out of sight."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body, self.layer = body, nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(self, x)
+
+
+FOREIGN: dict[str, Any] = {
+    "numpy": lambda m, x: torch.from_numpy(m.layer(x).detach().numpy() * 2),
+    "vmap": lambda m, x: torch.func.vmap(lambda row: m.layer(row))(x),
+    "a list": lambda m, x: torch.tensor(x.tolist(), dtype=x.dtype) * m.layer(x),
+    "a choice of rows": lambda m, x: m.layer(x) if len((x[:, 0] > 0).nonzero()) > 2 else x,
+    "gradients": lambda m, x: torch.autograd.grad(
+        m.layer(y := x.detach().requires_grad_()).square().sum(), y, create_graph=True
+    )[0],
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_the_module_in_which_it_happens_is_the_one_that_is_not_followed(kind: str) -> None:
+    torch.manual_seed(0)
+    branch = Branch(nn.BatchNorm1d(6))
+    branch.body = nn.Sequential(nn.Linear(6, 6), Foreign(FOREIGN[kind]))
+    model = nn.Sequential(nn.Linear(6, 6), branch).double()
+    with torch.enable_grad():
+        oto = AutoSubnet(model, torch.randn(4, 6, dtype=torch.float64))
+    assert [note.partition(",")[0] for note in oto.notes if note.startswith("not followed")] == [
+        "not followed: module '1.body.1'"
+    ]
+    assert [group.name for group in oto.groups] == ["1"]
+
+
+class Routed(nn.Module):
+    """Sends each row to one of its experts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(6, 4)
+        self.experts = nn.ModuleList(nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen, y = self.router(x).argmax(-1), torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero().squeeze(-1)
+            if len(rows):
+                y = y.index_add(0, rows, expert(x[rows]))
+        return y
+
+
+def routed(rows: int) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    return Routed().double(), torch.randn(rows, 6, dtype=torch.float64)
+
+
+def test_experts_that_no_row_was_sent_to_are_not_lost() -> None:
+    model, few = routed(2)
+    with pytest.raises(CaptureError, match=r"len\(tensor\)"):
+        AutoSubnet(model, few)
+    net = nn.Sequential(model, nn.Linear(6, 6).double())
+    oto = AutoSubnet(net, few)
+    assert oto.notes[1].startswith("not followed: module '0', since")
+    subnet = oto.construct_subnet()
+    assert len(list(subnet.parameters())) == len(list(net.parameters()))
+    many = torch.randn(40, 6, dtype=torch.float64)
+    torch.testing.assert_close(subnet.eval()(many), net.eval()(many))
+
+
+def test_a_softmax_in_parts_keeps_all_of_them() -> None:
+    torch.manual_seed(0)
+    loss = nn.AdaptiveLogSoftmaxWithLoss(6, 20, [5, 10])
+    net = Net(loss, lambda m, x: m.inner(m.p(x), x[:, 0].abs().long()).loss)
+    x = torch.ones(4, 6)
+    subnet = AutoSubnet(net, x).construct_subnet()
+    x[:, 0] = torch.tensor([1, 7, 12, 19])
+    torch.testing.assert_close(subnet(x), net(x))
+
+
+class Hooking(nn.Module):
+    """Puts a hook on its layer in its first call, as some packages do to collect what it returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Any:
+        if not hasattr(self, "hooked"):
+            self.layer.register_forward_hook(lambda module, args, result: self.seen.append(result))
+            self.hooked = True
+        self.seen.clear()
+        y = self.layer(x) + x
+        return y, list(self.seen)
+
+
+def test_hooks_that_forward_puts_on_are_taken_off() -> None:
+    model = Hooking()
+    x = torch.randn(3, 6)
+    subnet = AutoSubnet(model, x).construct_subnet()
+    assert not model.layer._forward_hooks
+    assert not hasattr(model, "hooked")
+    assert len(model(x)[1]) == len(subnet(x)[1]) == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autosubnet import AutoSubnet
 from autosubnet.capture import MODES, Inputs, capture
 from autosubnet.errors import CaptureError, InputError
 
@@ -247,3 +248,101 @@ def test_a_packed_sequence_makes_the_module_around_it_opaque() -> None:
 def test_a_packed_sequence_in_the_model_itself_is_refused() -> None:
     with pytest.raises(CaptureError, match=r"a packed sequence enters module 'lstm' at .*; move it"):
         capture(Packed(), Inputs.of((torch.randn(3, 6, 4),)))
+
+
+class Fields(dict[str, Any]):
+    """A dict whose entries are attributes too, as users like them."""
+
+    __getattr__ = dict.get
+
+
+def by_class(m: Any, batch: Any) -> Tensor:
+    x = m.a(batch["x"])
+    return x * batch.scale if isinstance(batch, Fields) else x
+
+
+def test_inputs_keep_their_class() -> None:
+    model = Applied(by_class, a=nn.Linear(4, 4))
+    batch = Fields(x=torch.randn(3, 4), scale=torch.rand(3, 1))
+    subnet = AutoSubnet(model, (batch,)).construct_subnet()
+    torch.testing.assert_close(subnet(batch), model(batch))
+
+
+@dataclass
+class Batch:
+    x: Tensor
+    more: Any
+    name: str = "batch"
+
+
+def test_dataclasses_as_inputs() -> None:
+    def body(m: Any, batch: Batch) -> Tensor:
+        return m.a(batch.x) + m.b(batch.more["y"][0]) * batch.more["scale"]
+
+    model = Applied(body, a=nn.Linear(4, 4), b=nn.Linear(4, 4))
+    batch = Batch(torch.randn(3, 4), {"y": [torch.randn(3, 4)], "scale": torch.rand(3, 1)})
+    oto = AutoSubnet(model, (batch,))
+    assert {group.name for group in oto.groups} == {"a", "b"}
+    oto.random_set_zero_groups(0.5)
+    subnet = oto.construct_subnet()
+    torch.testing.assert_close(subnet(batch), model(batch))
+
+
+class Defaults(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, scale: Any = None, *, y: Tensor, **more: Any) -> Tensor:
+        return self.a(x) + self.b(x) * more["gate"] + y
+
+
+def test_arguments_without_a_default_behind_one_that_has_one() -> None:
+    x = torch.randn(3, 4)
+    oto = AutoSubnet(Defaults(), {"x": x, "scale": None, "y": x, "gate": x, "flag": True})
+    oto.random_set_zero_groups(0.5)
+    subnet = oto.construct_subnet()
+    torch.testing.assert_close(subnet(x, y=x, gate=x), oto.model(x, y=x, gate=x))
+
+
+class Graph(nn.Module):
+    """Passes messages along the edges of a sparse matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        return x + self.b(x) + torch.sparse.mm(adjacency, self.a(x))
+
+
+class Bags(nn.Module):
+    """Takes row numbers that begin with zero and do not fall."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag, self.a = nn.EmbeddingBag(9, 4), nn.Linear(4, 4)
+
+    def forward(self, ids: Tensor, offsets: Tensor) -> Tensor:
+        x = self.bag(ids, offsets)
+        return x + self.a(x)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_inputs(layout: torch.layout) -> None:
+    model = Graph()
+    inputs = (torch.randn(5, 4), torch.eye(5).to_sparse(layout=layout))
+    oto = AutoSubnet(model, inputs)
+    assert [group.name for group in oto.groups] == ["b"]
+    oto.random_set_zero_groups(1.0)
+    torch.testing.assert_close(oto.construct_subnet()(*inputs), model(*inputs))
+
+
+def test_inputs_of_which_no_other_values_are_taken() -> None:
+    model = Bags()
+    inputs = (torch.randint(0, 9, (7,)), torch.tensor([0, 3]))
+    oto = AutoSubnet(model, inputs)
+    assert "frozen: values: the model refuses others, so none were tried" in oto.notes
+    oto.random_set_zero_groups(1.0)
+    torch.testing.assert_close(oto.construct_subnet()(*inputs), model(*inputs))
