@@ -2,7 +2,7 @@
 
 Two tables, both of two images of 224x224, on one thread, in seconds of the processor:
 
-* every classifier of torchvision: the median of three captures over what is allowed;
+* every classifier of torchvision (Inception at 299x299): the median of three captures over what is allowed;
 * five of them beside the graph building of peers, taken in turns: Torch-Pruning's dependency graph (one traced
   forward), also with all of its groups; OTO (``only-train-once``) in an interpreter of its own, since it needs an
   older torch (``python -m venv oto; oto/bin/pip install torch==2.4.1 torchvision==0.19.1 "numpy<2" only-train-once``).
@@ -59,10 +59,11 @@ print(json.dumps(found))
 
 
 def made(name: str) -> tuple[nn.Module, Tensor]:
-    """Return a model in eval mode and two images."""
+    """Return a model in eval mode and two images: of 224 pixels a side, of Inception's 299."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
-    return model, torch.randn(2, 3, 224, 224)
+    side = 299 if name == "inception_v3" else 224
+    return model, torch.randn(2, 3, side, side)
 
 
 def medians(calls: dict[str, Callable[[], Any]], repeats: int = 3) -> dict[str, float]:
