@@ -70,6 +70,15 @@ def parts_of(value: Any) -> list[tuple[Callable[[Any, Any], Any], Any, Any]]:
     return []
 
 
+def leaves_of(value: Any) -> Iterator[Any]:
+    """Yield what a structure of containers holds that is none itself."""
+    parts = parts_of(value)
+    if not parts and not isinstance(value, (tuple, list, dict)):
+        yield value
+    for _, _, each in parts:
+        yield from leaves_of(each)
+
+
 def info_of(value: Any) -> Any:
     """Return what is known of a tensor, or of those in a container, in its order; ``None`` for anything else."""
     if isinstance(value, torch.Tensor):

@@ -28,6 +28,7 @@ from autosubnet.capture.observe import (
     autocast,
     info_of,
     is_users,
+    leaves_of,
     parts_of,
     random_state,
     source_line,
@@ -210,6 +211,9 @@ class Tracer(TorchFunctionMode):
         if getattr(module, "inplace", False):
             self._values.bind(result, node, node)
             return result
+        if hidden and (what := functions.unheld(list(leaves_of(result)))):
+            remedy = "let it return tensors, or tuples, lists, dicts or dataclasses of them"
+            raise self._unfollowable(f"module {name!r} returns {what}", remedy, caller)
         if hidden:
             self.unseen.results.setdefault(name, []).append(info_of(result))
         return self._bind_result(result, node, (args, kwargs, own))
