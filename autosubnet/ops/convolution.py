@@ -15,7 +15,7 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, along
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
-from autosubnet.ops.sizes import Expression, Sizes, apply, windows
+from autosubnet.ops.sizes import Expression, Sizes, apply, has_fixed_shape, windows
 
 
 class Convolution(Rule):
@@ -86,7 +86,7 @@ class Convolution(Rule):
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n + 2 padding - dilation (kernel - 1) - 1) // stride + 1 along each spatial dimension."""
-        if not self._has_fixed_weight(call, sizes):
+        if not has_fixed_shape(call.tensor("weight", 1), sizes):
             return None
         if call.setting("padding", 4, 0) == "same" and len(call.shape) == self.dims + 2:
             given = sizes.of(call.input)
@@ -131,11 +131,6 @@ class Convolution(Rule):
     def _groups_setting(self, call: Call) -> Any:
         return call.setting("groups", 3 + self.settings.index("groups"), 1)
 
-    def _has_fixed_weight(self, call: Call, sizes: Sizes) -> bool:
-        """Whether the weight has the same shape whatever the inputs."""
-        weight = call.tensor("weight", 1)
-        return not isinstance(weight, fx.Node) or all(isinstance(size, int) for size in sizes.of(weight))
-
     def _groups(self, call: Call) -> int:
         return int(self._groups_setting(call))
 
@@ -163,7 +158,7 @@ class TransposedConvolution(Convolution):
         settings = self._geometry(call)
         extra = call.setting("output_padding", 5, 0)
         given_size = call.argument(1, "output_size") if call.module is not None else None
-        fixed = self._has_fixed_weight(call, sizes)
+        fixed = has_fixed_shape(call.tensor("weight", 1), sizes)
         if settings is None or not is_plain(extra) or given_size is not None or not fixed:
             return None
         given, extra = sizes.of(call.input), pair(extra, self.dims)

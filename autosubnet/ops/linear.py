@@ -14,7 +14,7 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree
 from autosubnet.ops.registry import register_rule
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
-from autosubnet.ops.sizes import Expression, Sizes
+from autosubnet.ops.sizes import Expression, Sizes, has_fixed_shape
 
 
 class Linear(Rule):
@@ -67,8 +67,7 @@ class Linear(Rule):
         """Those of the input but for the last."""
         if len(call.shape) != len(shape_of(call.input)) or not isinstance(call.tensor("weight", 1), (str, fx.Node)):
             return None
-        weight = call.tensor("weight", 1)
-        if isinstance(weight, fx.Node) and not all(isinstance(size, int) for size in sizes.of(weight)):
+        if not has_fixed_shape(call.tensor("weight", 1), sizes):
             return None
         if any(node.meta["data"] for node in call.node.all_input_nodes[1:]):
             return None  # a weight computed from the input: its number of rows is not known

@@ -161,3 +161,18 @@ def leaves(expressions: Iterable[Expression]) -> Iterator[Size | Number]:
             yield each
         elif isinstance(each, Arithmetic):
             yield from leaves(each.operands)
+
+
+def has_fixed_shape(weight: Value | None, sizes: Sizes) -> bool:
+    """Whether a weight has the same shape whatever the inputs: it is the model's, or computed from such alone."""
+    if not isinstance(weight, fx.Node) or all(isinstance(size, int) for size in sizes.of(weight)):
+        return True
+    seen, pending = {weight}, [weight]
+    while pending:
+        node = pending.pop()
+        if node.op == "placeholder":
+            return False
+        fresh = [source for source in node.all_input_nodes if source not in seen]
+        seen.update(fresh)
+        pending += fresh
+    return True
