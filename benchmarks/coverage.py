@@ -55,8 +55,9 @@ def measured(name: str) -> dict[str, Any]:
     except AutoSubnetError as error:
         row |= {"outcome": "refused", "reason": f"{type(error).__name__}: {error}"}
     except Exception as error:  # noqa: BLE001  # an error that is not ours is the worst row of the table
+        full = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
         row |= {
-            "outcome": "error",
+            "outcome": "out of memory" if full else "error",
             "reason": f"{type(error).__name__}: {error}",
             "trace": traceback.format_exc(limit=-3),
         }
@@ -121,6 +122,8 @@ def isolated(name: str, seconds: int, gibibytes: int) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"outcome": "out of time", "reason": f"more than {seconds} s"}
     lines = done.stdout.splitlines()
+    if done.returncode < 0:
+        return {"outcome": "killed", "reason": f"by signal {-done.returncode}: most likely out of memory"}
     if done.returncode or not lines:
         return {"outcome": "not built", "reason": (done.stderr.strip().splitlines() or ["no word"])[-1][:300]}
     row: dict[str, Any] = json.loads(lines[-1])
@@ -155,7 +158,7 @@ def main() -> None:
             print(f"{name:45} {row['outcome']:18} {row.get('groups', ''):>5} {row.get('reason', '')[:120]}", flush=True)
     outcomes = [result["models"][name]["outcome"] for name in names]
     print({outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))})
-    sys.exit(any(outcome in ("error", "wrong") for outcome in outcomes))
+    sys.exit(any(outcome in ("error", "wrong", "not built") for outcome in outcomes))
 
 
 if __name__ == "__main__":

@@ -127,10 +127,14 @@ def capture() -> str:
     ]
     for name, row in result["peers"].items():
         oto = row["oto"]
+        if isinstance(oto, str):
+            oto = f"does not run: {oto.partition(':')[0].rpartition('.')[2]}"
+        else:
+            oto = f"{oto['graph and groups']:.2f} s"
         lines.append(
             f"| {name} | {row['forward']:.2f} s | {row['ours']:.2f} s | {row['torch_pruning_graph']:.2f} s | "
             f"{row['torch_pruning_graph_and_groups']:.2f} s | "
-            f"{oto if isinstance(oto, str) else format(oto['graph and groups'], '.2f') + ' s'} |"
+            f"{oto} |"
         )
     return "\n".join(lines)
 
