@@ -32,7 +32,7 @@ SILENT = frozenset(
 CHANGES_GRADIENTS = frozenset({"register_hook", "register_post_accumulate_grad_hook", "backward"})
 # What has as many entries as the values of a tensor decide.
 _SIZED_BY_VALUES = frozenset(
-    {"nonzero", "argwhere", "unique", "_unique2", "unique_consecutive", "masked_select", "bincount", "histc"}
+    {"nonzero", "argwhere", "unique", "_unique2", "unique_consecutive", "unique_dim", "masked_select", "bincount"}
 )
 # Filling with random numbers has no out-of-place form that draws the same ones; the others write everything.
 _KEPT_IN_PLACE = frozenset(
@@ -124,9 +124,10 @@ def is_sized_by_values(node: fx.Node) -> bool:
     if node.op not in ("call_function", "call_method"):
         return False
     name = str(node.target) if node.op == "call_method" else name_of(node.target)
-    if name in ("repeat_interleave", "where"):
-        others = [each for each in node.all_input_nodes if each is not node.args[0]]
-        return not others if name == "where" else bool(others)
+    if name == "where":
+        return len(node.args) + len(node.kwargs) == 1  # else it chooses entry by entry
+    if name == "repeat_interleave":
+        return any(each is not node.args[0] for each in node.all_input_nodes)
     if name == "getitem":
         index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
         infos = [each.meta.get("value") for each in index if isinstance(each, fx.Node)]

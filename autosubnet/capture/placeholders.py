@@ -51,5 +51,6 @@ def _placeholder(values: Values, name: str, value: Any, default: Any) -> None:
 def _bind_tree(values: Values, value: Any, node: fx.Node) -> None:
     if isinstance(value, torch.Tensor):
         values.bind(value, node, node)
-    for take, key, each in () if isinstance(value, torch.Tensor) else parts_of(value):
+        return
+    for take, key, each in parts_of(value):
         _bind_tree(values, each, values.graph.call_function(take, (node, key)))

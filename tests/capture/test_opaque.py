@@ -352,6 +352,16 @@ def test_experts_that_no_row_was_sent_to_are_not_lost() -> None:
     torch.testing.assert_close(subnet.eval()(many), net.eval()(many))
 
 
+def chosen_by_entry(m: Any, x: Tensor) -> Tensor:
+    y = torch.where(x > 0, 1.0, 0.5)
+    return m.p(x) + y if y.shape[1] > 2 else m.q(x)
+
+
+def test_a_choice_entry_by_entry_has_the_sizes_of_its_mask() -> None:
+    oto = AutoSubnet(Net(nn.Identity(), chosen_by_entry), torch.randn(4, 6))
+    assert not [note for note in oto.notes if "which values decide" in note]
+
+
 def test_a_softmax_in_parts_keeps_all_of_them() -> None:
     torch.manual_seed(0)
     loss = nn.AdaptiveLogSoftmaxWithLoss(6, 20, [5, 10])
