@@ -4,13 +4,15 @@ Each operator's channel transfer ties indices of its operands, its weights and i
 can go if everything that it is tied to can: a tensor's if its slice is zero for every input, a weight's always
 (what it multiplies, or what it yields, is zero; where it multiplies another of the model's own tensors, one of the
 two must be). What no rule ties is blocked. The result is the greatest set
-that satisfies all ties, found by shrinking from the set of all zero slices.
+that satisfies all ties, found by shrinking from the set of all zero slices. A zero block of a concat counts as a
+value of its own there, since whoever else reads that zero needs it as it is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from torch import fx
@@ -21,17 +23,31 @@ from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
 from autosubnet.ops.masks import Mask, along
 from autosubnet.ops.rule import Tie
-from autosubnet.subnet.erase import Erasure
+from autosubnet.subnet.erase import Erasure, Place
 
-Key = tuple[Value, int]
+Cuttable = Value | Place
+Key = tuple[Cuttable, int]
 
 
-def cuts(propagation: Propagation, erasure: Erasure) -> Mapping[Value, Mapping[int, Mask]]:
-    """Return for each tensor (live node, parameter or buffer) and dimension which indices go, where any do."""
+@dataclass(frozen=True)
+class _Bond:
+    """A :class:`Tie` between what stands for its two ends."""
+
+    source: Key
+    target: Key
+    start: int
+    repeat: int
+
+
+def cuts(propagation: Propagation, erasure: Erasure) -> Mapping[Cuttable, Mapping[int, Mask]]:
+    """Return what is cut out of each tensor (live node, parameter or buffer) and each zero block of a concat.
+
+    By dimension: which indices go, where any do.
+    """
     solver = _Solver(propagation, erasure)
     solver.collect()
     solver.shrink()
-    found: dict[Value, dict[int, Mask]] = defaultdict(dict)
+    found: dict[Cuttable, dict[int, Mask]] = defaultdict(dict)
     for (value, dim), cut in solver.cut.items():
         if cut.any():
             found[value][dim] = cut
@@ -44,12 +60,13 @@ class _Solver:
         self.view = propagation.view
         self.erasure = erasure
         self.cut: dict[Key, Mask] = {}
-        self.ties: dict[Key, list[Tie]] = defaultdict(list)
+        self.bonds: dict[Key, list[_Bond]] = defaultdict(list)
         self.blocked: set[Key] = set()
-        # A zero that is also read elsewhere stays as it is for all of its readers.
-        self.zero_blocks = {block for block, _ in erasure.cut}.difference(erasure.explicit)
-        for node in erasure.live | self.zero_blocks:
+        for node in erasure.live:
             self._start(node)
+        for place in erasure.cut:
+            for dim, size in enumerate(self._shape(place)):
+                self.cut[place, dim] = np.ones(size, dtype=bool)
 
     def collect(self) -> None:
         """Collect ties of all live nodes, and block what they do not name."""
@@ -60,33 +77,26 @@ class _Solver:
                 self._block_all(node)
             if node.meta["drew_in_eval"]:
                 for each in (node, *node.all_input_nodes):
-                    self._block_all(self.value(each))
+                    self._block_all(self._read(each, node))
         for mode in MODES:
-            map_arg(output_of(self.view.trace.graph, mode), lambda node: self._block_all(self.value(node)))
+            map_arg(output_of(self.view.trace.graph, mode), lambda node: self._block_all(self._computed_by(node)))
         for node, dim in self.erasure.sizes_read():
-            self.blocked.add((self.value(node), dim))
+            self.blocked.add((self._computed_by(node), dim))
 
     def shrink(self) -> None:
         """Shrink to the greatest set that satisfies all ties."""
         for key in self.blocked & self.cut.keys():
             self.cut[key] = np.zeros_like(self.cut[key])
-        queue = deque(self.ties)
+        queue = deque(self.bonds)
         queued = set(queue)
         while queue:
             key = queue.popleft()
             queued.discard(key)
-            for tie in self.ties[key]:
-                for changed in self._enforce(tie):
+            for bond in self.bonds[key]:
+                for changed in self._enforce(bond):
                     if changed not in queued:
                         queued.add(changed)
                         queue.append(changed)
-
-    def value(self, value: Value) -> Value:
-        """Return what stands for a value: a live node, or the name of a parameter that is merely fetched."""
-        if isinstance(value, str):
-            return value
-        node = self.erasure.resolve(value)
-        return self.view.attribute_name(node) or node
 
     def _start(self, node: fx.Node) -> None:
         info, mask = node.meta["value"], self.propagation.masks[node]
@@ -94,9 +104,7 @@ class _Solver:
             return
         for dim in range(len(info.shape)):
             slices = along(mask, dim)
-            if node in self.zero_blocks and node not in self.erasure.live:
-                self.cut[node, dim] = np.ones(info.shape[dim], dtype=bool)
-            elif slices.size > 1 and slices.any() and not slices.all():
+            if slices.size > 1 and slices.any() and not slices.all():
                 self.cut[node, dim] = slices
 
     def _collect(self, node: fx.Node) -> None:
@@ -105,71 +113,79 @@ class _Solver:
         if node not in self.erasure.replace:
             for link in rule.ties(call) if node.meta["value"] is not None else ():  # numbers have no indices
                 if isinstance(link, Tie):
-                    tie = Tie(
-                        self.value(link.source), link.source_dim, self.value(link.target), link.target_dim,
-                        link.start, link.repeat,
-                    )  # fmt: skip
-                    ends = [(tie.source, tie.source_dim), (tie.target, tie.target_dim)]
-                    for end in ends:
+                    source = self._read(link.source, node), link.source_dim
+                    target = self._read(link.target, node), link.target_dim
+                    bond = _Bond(source, target, link.start, link.repeat)
+                    for end in (source, target):
                         self._touch(end)
-                        self.ties[end].append(tie)
-                    if isinstance(tie.source, str) and isinstance(tie.target, str):
-                        self._restrict(tie)
-                    named.update(ends)
+                        self.bonds[end].append(bond)
+                    if isinstance(source[0], str) and isinstance(target[0], str):
+                        self._restrict(bond)
+                    named.update((source, target))
                 else:
-                    named.add((self.value(link.value), link.dim))
-        values: set[Value] = {
+                    named.add((self._read(link.value, node), link.dim))
+        values: set[Cuttable] = {
             node,
             *call.tensors.values(),
-            *(self.value(each) for each in self.erasure.sources(node)),
+            *(self._read(each, node) for each in self.erasure.sources(node)),
         }
         for value in values:
-            for dim in range(self._ndim(value)):
-                if (value, dim) not in named:
-                    self.blocked.add((value, dim))
+            self.blocked.update((value, dim) for dim in range(len(self._shape(value))) if (value, dim) not in named)
+
+    def _read(self, value: Value, reader: fx.Node) -> Cuttable:
+        """Return what stands for a value that a node reads."""
+        if isinstance(value, str):
+            return value
+        place = self.erasure.resolve(value), reader
+        return place if place in self.erasure.cut else self._computed_by(value)
+
+    def _computed_by(self, node: fx.Node) -> Value:
+        """Return what stands for a node: a live one, or the name of a parameter that is merely fetched."""
+        node = self.erasure.resolve(node)
+        return self.view.attribute_name(node) or node
 
     def _touch(self, key: Key) -> None:
         """Start a weight with every index, so that what it is tied to decides."""
         value, dim = key
         if isinstance(value, str) and key not in self.cut:
-            self.cut[key] = np.ones(self.view.trace.attribute(value).shape[dim], dtype=bool)
+            self.cut[key] = np.ones(self._shape(value)[dim], dtype=bool)
 
-    def _restrict(self, tie: Tie) -> None:
+    def _restrict(self, bond: _Bond) -> None:
         """Where a weight multiplies another of the model's own tensors, one of the two must be zero."""
         ends = []
-        for value, dim in ((tie.source, tie.source_dim), (tie.target, tie.target_dim)):
+        for value, dim in (bond.source, bond.target):
             assert isinstance(value, str)
-            size = self.view.trace.attribute(value).shape[dim]
-            ends.append(np.broadcast_to(along(self.propagation.of(value), dim), (size,)))
+            ends.append(np.broadcast_to(along(self.propagation.of(value), dim), (self._shape(value)[dim],)))
         source, target = ends
-        zero = source | target[self._window(tie, len(source))].reshape(len(source), tie.repeat).all(axis=1)
-        self.cut[tie.source, tie.source_dim] = self.cut[tie.source, tie.source_dim] & zero
+        zero = source | target[self._window(bond)].reshape(len(source), bond.repeat).all(axis=1)
+        self.cut[bond.source] = self.cut[bond.source] & zero
 
-    def _block_all(self, value: Value) -> None:
-        self.blocked.update((value, dim) for dim in range(self._ndim(value)))
+    def _block_all(self, value: Cuttable) -> None:
+        self.blocked.update((value, dim) for dim in range(len(self._shape(value))))
 
-    def _ndim(self, value: Value) -> int:
+    def _shape(self, value: Cuttable) -> tuple[int, ...]:
         if isinstance(value, str):
-            return int(self.view.trace.attribute(value).ndim)
-        info = value.meta["value"]
-        return len(info.shape) if isinstance(info, TensorInfo) else 0
+            return tuple(self.view.trace.attribute(value).shape)
+        node = value[0] if isinstance(value, tuple) else value
+        info = node.meta["value"]
+        return info.shape if isinstance(info, TensorInfo) else ()
 
-    def _enforce(self, tie: Tie) -> list[Key]:
-        source, target = (tie.source, tie.source_dim), (tie.target, tie.target_dim)
+    def _enforce(self, bond: _Bond) -> list[Key]:
+        source, target = bond.source, bond.target
         a, b = self.cut.get(source), self.cut.get(target)
         if a is None and b is None:
             return []
         if a is None or b is None:
             present = source if b is None else target
-            window = slice(None) if present == source else self._window(tie, None)
+            window = slice(None) if present == source else self._window(bond)
             if not self.cut[present][window].any():
                 return []
             self.cut[present] = self.cut[present].copy()
             self.cut[present][window] = False
             return [present]
-        window = self._window(tie, len(a))
-        both = a & b[window].reshape(len(a), tie.repeat).all(axis=1)
-        spread = both.repeat(tie.repeat)
+        window = self._window(bond)
+        both = a & b[window].reshape(len(a), bond.repeat).all(axis=1)
+        spread = both.repeat(bond.repeat)
         changed = []
         if (both != a).any():
             self.cut[source] = both
@@ -180,9 +196,6 @@ class _Solver:
             changed.append(target)
         return changed
 
-    def _window(self, tie: Tie, length: int | None) -> slice:
-        if length is None:
-            source = tie.source
-            shape = self.view.trace.attribute(source).shape if isinstance(source, str) else source.meta["value"].shape
-            length = shape[tie.source_dim]
-        return slice(tie.start, tie.start + length * tie.repeat)
+    def _window(self, bond: _Bond) -> slice:
+        value, dim = bond.source
+        return slice(bond.start, bond.start + self._shape(value)[dim] * bond.repeat)

@@ -21,8 +21,9 @@ from autosubnet.ops.masks import Mask
 from autosubnet.ops.modes import operand_of
 from autosubnet.ops.rule import Alias, Replace
 from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, leaves
+from autosubnet.subnet.cut import Cuttable
 from autosubnet.subnet.dual import DualGraphModule
-from autosubnet.subnet.erase import Erasure
+from autosubnet.subnet.erase import Erasure, Place
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,15 @@ class Plan:
     view: GraphView
     propagation: Propagation
     erasure: Erasure
-    cuts: Mapping[Value, Mapping[int, Mask]]
+    cuts: Mapping[Cuttable, Mapping[int, Mask]]
 
     def gone(self, node: fx.Node) -> frozenset[fx.Node]:
         """Return the blocks of a concat that are cut out whole."""
         call, rule = self.view.calls[node], self.view.rules[node]
-        blocks = {block: self.erasure.resolve(block) for block in rule.absorbs(call)}
-        return frozenset(
-            block for block, stands in blocks.items() if (stands, node) in self.erasure.cut and self._all_cut(stands)
-        )
+        return frozenset(block for block in rule.absorbs(call) if self._is_cut((self.erasure.resolve(block), node)))
 
-    def _all_cut(self, block: fx.Node) -> bool:
-        return any(cut.all() for cut in self.cuts.get(block, {}).values())
+    def _is_cut(self, place: Place) -> bool:
+        return any(cut.all() for cut in self.cuts.get(place, {}).values())
 
     def kept(self, value: Value) -> dict[int, tuple[int, ...]]:
         """Return the surviving indices of a tensor along each dimension that is cut."""

@@ -20,6 +20,9 @@ from autosubnet.ops.rule import Alias, Replace
 from autosubnet.ops.sizes import Expression, Size, is_size, leaves, sizes_of
 from autosubnet.subnet.effects import Effects
 
+Place = tuple[fx.Node, fx.Node]
+"""A zero block, and the concat that reads it."""
+
 
 @dataclass
 class Erasure:
@@ -32,7 +35,7 @@ class Erasure:
         replace: nodes computed by another call.
         explicit: zeros that stay, with the expressions of their sizes.
         numbers: nodes that compute a size of a tensor that is not live, with the expression that does.
-        cut: blocks of concats that are to be cut out rather than filled with zeros, as (block, concat).
+        cut: zero blocks of concats that are to be cut out rather than filled with zeros.
         live: every node that is still computed.
     """
 
@@ -42,7 +45,7 @@ class Erasure:
     replace: dict[fx.Node, Replace] = field(default_factory=dict)
     explicit: dict[fx.Node, list[Expression]] = field(default_factory=dict)
     numbers: dict[fx.Node, Expression] = field(default_factory=dict)
-    cut: set[tuple[fx.Node, fx.Node]] = field(default_factory=set)
+    cut: set[Place] = field(default_factory=set)
     live: set[fx.Node] = field(default_factory=set)
 
     def resolve(self, node: fx.Node) -> fx.Node:
@@ -66,12 +69,12 @@ class Erasure:
         return {(leaf.node, leaf.dim) for leaf in leaves(expressions) if isinstance(leaf, Size)}
 
 
-def erase(propagation: Propagation, uncuttable: set[tuple[fx.Node, fx.Node]]) -> Erasure:
+def erase(propagation: Propagation, uncuttable: set[Place]) -> Erasure:
     """Decide what is dropped, what stays, and what is live.
 
     Args:
         propagation: zero masks from the real values of the parameters.
-        uncuttable: pairs (block, concat) of zero blocks that must be filled with explicit zeros.
+        uncuttable: zero blocks of concats that must be filled with explicit zeros.
     """
     erasure = Erasure(propagation.view)
     for node in erasure.view.nodes:
@@ -98,7 +101,7 @@ def _drop_operands(erasure: Erasure, node: fx.Node) -> None:
 class _Liveness:
     """Marks what the outputs need; then what the explicit zeros' sizes need; then what effects need."""
 
-    def __init__(self, erasure: Erasure, uncuttable: set[tuple[fx.Node, fx.Node]]) -> None:
+    def __init__(self, erasure: Erasure, uncuttable: set[Place]) -> None:
         self.erasure = erasure
         self.view = erasure.view
         self.uncuttable = uncuttable

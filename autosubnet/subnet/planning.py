@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from torch import fx
-
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.masks import Mask
 from autosubnet.subnet.cut import cuts
 from autosubnet.subnet.emit import Plan
-from autosubnet.subnet.erase import erase
+from autosubnet.subnet.erase import Place, erase
 from autosubnet.subnet.going import going
 
 
@@ -21,7 +19,7 @@ def make_plan(view: GraphView, zeros: dict[str, Mask]) -> Plan:
         zeros: masks of the parameters that have zeros, by name.
     """
     propagation = Propagation(view, zeros)
-    uncuttable: set[tuple[fx.Node, fx.Node]] = set()
+    uncuttable: set[Place] = set()
     while True:
         erasure = erase(propagation, uncuttable)
         plan = Plan(view, propagation, erasure, cuts(propagation, erasure))
@@ -31,7 +29,7 @@ def make_plan(view: GraphView, zeros: dict[str, Mask]) -> Plan:
             return plan  # else something went for zeros that stay, and training would go on from those
 
 
-def _failed(plan: Plan) -> set[tuple[fx.Node, fx.Node]]:
+def _failed(plan: Plan) -> set[Place]:
     """Return the zero blocks that could not be cut out of their concats."""
     failed = set()
     for node in {concat for _, concat in plan.erasure.cut}:

@@ -304,6 +304,40 @@ def test_a_tensor_in_two_concats_goes_from_both() -> None:
     assert kept(subnet, "right.weight") == {1: (0, 1)}
 
 
+def test_a_zero_that_others_read_as_well_goes_from_the_concat_all_the_same() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+            self.down = nn.Conv2d(2, 3, 3, padding=1)  # its bias is left, on zeros
+            self.up = nn.Conv2d(6, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.a(x)
+            return self.down(a) * self.up(torch.cat([a, self.b(x)], 1))
+
+    subnet = shrink(settled(Skip(), X), (X,), "a", sizes=SIZES)
+    assert kept(subnet, "up.weight") == {1: (2, 3, 4, 5)}
+    assert "new_zeros" in operations(subnet)
+    assert "cat" not in operations(subnet)
+
+
+def test_a_zero_in_two_concats_goes_from_the_one_that_allows_it() -> None:
+    class Reused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+            self.left, self.right = nn.Conv2d(6, 3, 1), nn.Sequential(nn.GroupNorm(2, 6), nn.Conv2d(6, 3, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            a, b = self.a(x), self.b(x)
+            return self.left(torch.cat([a, b], 1)) + self.right(torch.cat([b, a], 1))
+
+    subnet = shrink(settled(Reused(), X), (X,), "a", sizes=SIZES)
+    assert kept(subnet, "left.weight") == {1: (2, 3, 4, 5)}
+    assert shape(subnet, "right.1.weight") == (3, 6, 1, 1)
+
+
 SPELLINGS: dict[str, Callable[[list[Tensor]], Tensor]] = {
     "dim=1": lambda blocks: torch.cat(blocks, dim=1),
     "dim=-3": lambda blocks: torch.cat(blocks, dim=-3),
