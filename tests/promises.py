@@ -192,20 +192,24 @@ def equal_training(
     example_inputs: Inputs,
     kept: Kept,
     tolerance: float = TRAINING_TOLERANCE,
-    weight_decay: float = 1e-2,
 ) -> None:
-    """Promise 3: three steps of training give those of the original with its dropped zeros frozen."""
+    """Promise 3: three steps of training give those of the original with its dropped zeros frozen.
+
+    No gradient counts as a zero one: what is left for its sizes or its layout alone has none.
+    """
     model = copy.deepcopy(model)
     lost, values = dropped(model, parameters(subnet), kept), parameters(model)
     zeros = {name: lost[name] & (values[name] == 0) for name in lost}
     with restored(subnet):
         for module in (model, subnet):
-            optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=weight_decay)
+            optimizer = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-2)
             for step in range(3):
                 optimizer.zero_grad()
                 objective(run(module, redraw(example_inputs, 4, 20 + step), train=True, seed=step)).backward()
-                for name, parameter in module.named_parameters() if module is model else ():
-                    if parameter.grad is not None:
+                for name, parameter in module.named_parameters():
+                    if parameter.grad is None and parameter.requires_grad:
+                        parameter.grad = torch.zeros_like(parameter)
+                    if parameter.grad is not None and module is model:
                         parameter.grad[zeros[name]] = 0.0
                 optimizer.step()
         same_parameters(model, subnet, kept, tolerance)

@@ -188,8 +188,7 @@ def check_promises(
     if not (report.notes and (is_random(plan) or reuses_statistics(plan))):
         promises.equal_train_outputs(model, subnet, inputs, report.kept)
         promises.equal_gradients(model, subnet, inputs, report.kept, train=True)
-        # What is left for its sizes alone has no gradient, and no decay.
-        promises.equal_training(model, subnet, inputs, report.kept, weight_decay=0.0 if is_opaque(plan) else 1e-2)
+        promises.equal_training(model, subnet, inputs, report.kept)
     promises.names_kept(model, subnet, report.kept)
     promises.stands_alone(subnet)
     promises.fixed_point(subnet, autosubnet.remove_zeros(subnet, redraw(inputs, 2, 4), verify=False))

@@ -17,6 +17,7 @@ from torch import nn
 
 from autosubnet.capture.trace import TensorInfo
 
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 _OURS = __file__.rpartition("/")[0]
 
 
@@ -61,6 +62,8 @@ def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def parts_of(value: Any) -> list[tuple[Callable[[Any, Any], Any], Any, Any]]:
     """Return what a container holds, each with the function and the key that take it out."""
+    if type(value) in _PLAIN:  # most of what modules hold: asked first, since it is asked often
+        return []
     if isinstance(value, (tuple, list)):
         return [(operator.getitem, position, each) for position, each in enumerate(value)]
     if isinstance(value, dict):

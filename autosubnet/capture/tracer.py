@@ -115,7 +115,8 @@ class Tracer(TorchFunctionMode):
         self._paused = False
         self._path: list[str] = []
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
-        self._module_names = {module: name for name, module in reversed(list(model.named_modules()))}
+        self._modules = dict(model.named_modules())
+        self._module_names = {module: name for name, module in self._modules.items()}
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
@@ -136,7 +137,7 @@ class Tracer(TorchFunctionMode):
             node.meta["modes"] = frozenset({self.mode})
 
     def _leaf(self, node: fx.Node) -> nn.Module | None:
-        return self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return self._modules[str(node.target)] if node.op == "call_module" else None
 
     # ------------------------------------------------------------------ modules
 

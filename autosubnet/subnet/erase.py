@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import fx
 from torch.fx.node import map_arg
 
@@ -92,7 +93,9 @@ def _drop_operands(erasure: Erasure, node: fx.Node) -> None:
     if not zero or rule.absorbs(call) or node.meta["mutated"]:
         return
     result = rule.drops(call, zero)
-    if isinstance(result, Alias) and not result.operand.meta["mutated"]:
+    if isinstance(result, Alias) and result.operand.meta["mutated"]:
+        result = Replace(torch.clone, (result.operand,), {})  # as it is now: later writes are not for these readers
+    if isinstance(result, Alias):
         erasure.alias[node] = erasure.resolve(result.operand)  # a short cut: chains of these can be long
     elif isinstance(result, Replace):
         erasure.replace[node] = result

@@ -218,3 +218,23 @@ def test_addcmul_loses_its_product() -> None:
     x = example(3, 5)
     subnet = shrink(settled(Fused(), x), (x,), "b")
     assert left(subnet) == {"a"}
+
+
+def test_memory_that_is_written_later_is_copied_for_a_sum_that_lost_its_other_terms() -> None:
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Linear(5, 4) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            half = y[:, :2]
+            half.mul_(2.0)
+            total = torch.addcmul(y, self.b(x), self.c(x)) + self.b(x)
+            half.add_(1.0)
+            return total * y
+
+    x = example(3, 5)
+    subnet = shrink(settled(Written(), x), (x,), "b")
+    assert left(subnet) == {"a"}
+    assert operations(subnet).count("clone") == 1
