@@ -13,6 +13,10 @@ class InputError(AutoSubnetError):
     """An argument or an example input does not fit the model."""
 
 
+class RuleError(AutoSubnetError):
+    """A rule of the user's own raised, or returned what does not fit its operator."""
+
+
 class GroupError(AutoSubnetError):
     """A group was asked for that does not exist, or a set of groups cannot be removed together."""
 

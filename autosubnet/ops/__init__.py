@@ -16,7 +16,7 @@ from autosubnet.ops import (  # noqa: F401  # imported for their registrations
     reshape,
     slicing,
 )
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.guarded import register_rule
 from autosubnet.ops.rule import Rule
 
 __all__ = ["Rule", "register_rule"]

@@ -14,7 +14,7 @@ from torch import fx
 from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, uniform, with_ndim
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
 from autosubnet.ops.sizes import Expression, Sizes, sizes_of
 
@@ -221,23 +221,23 @@ class Compare(Broadcast):
         return "it compares, and what it finds of zeros may be true"
 
 
-register_rule(Sum(1), functions=[operator.add, torch.add], methods=["add"])
-register_rule(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=["sub", "subtract"])
-register_rule(Sum(-1, swapped=True), functions=[torch.rsub])
-register_rule(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
-register_rule(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
-register_rule(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])
-register_rule(Choice(1), functions=[torch.where])
-register_rule(MaskedFill(), functions=[torch.masked_fill], methods=["masked_fill"])
-register_rule(AddProduct(), functions=[torch.addcmul], methods=["addcmul"])
-register_rule(
+register(Sum(1), functions=[operator.add, torch.add], methods=["add"])
+register(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=["sub", "subtract"])
+register(Sum(-1, swapped=True), functions=[torch.rsub])
+register(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
+register(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
+register(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])
+register(Choice(1), functions=[torch.where])
+register(MaskedFill(), functions=[torch.masked_fill], methods=["masked_fill"])
+register(AddProduct(), functions=[torch.addcmul], methods=["addcmul"])
+register(
     Compare(differs=True),
     functions=[torch.ne, torch.lt, torch.gt, torch.logical_or],
     methods=["ne", "lt", "gt", "logical_or"],
 )
-register_rule(
+register(
     Compare(differs=False),
     functions=[torch.eq, torch.le, torch.ge],
     methods=["eq", "le", "ge"],
 )
-register_rule(Product(), functions=[torch.logical_and], methods=["logical_and"])
+register(Product(), functions=[torch.logical_and], methods=["logical_and"])

@@ -14,7 +14,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, collapse, is_zero, with_ndim
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule, ZerosOf, known, leaves
 from autosubnet.ops.sizes import Expression, Sizes
 
@@ -252,8 +252,8 @@ def rows_of_query(call: Call, constants: ZerosOf) -> Mask:
     return collapse(mask, range(mask.ndim) if same else [-1]) & fixed
 
 
-register_rule(MatMul(), functions=[torch.matmul, torch.bmm, torch.mm, operator.matmul], methods=["matmul", "bmm", "mm"])
-register_rule(AddMatMul(), functions=[torch.addmm, torch.baddbmm], methods=["addmm", "baddbmm"])
-register_rule(Einsum(), functions=[torch.einsum])
-register_rule(ScaledDotProductAttention(), functions=[F.scaled_dot_product_attention])
-register_rule(MultiheadAttention(), modules=[nn.MultiheadAttention])
+register(MatMul(), functions=[torch.matmul, torch.bmm, torch.mm, operator.matmul], methods=["matmul", "bmm", "mm"])
+register(AddMatMul(), functions=[torch.addmm, torch.baddbmm], methods=["addmm", "baddbmm"])
+register(Einsum(), functions=[torch.einsum])
+register(ScaledDotProductAttention(), functions=[F.scaled_dot_product_attention])
+register(MultiheadAttention(), modules=[nn.MultiheadAttention])

@@ -14,7 +14,7 @@ from torch import fx
 from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse, compress, expand, uniform
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
 from autosubnet.ops.sizes import Expression, Sizes, apply, sizes_of
 
@@ -202,5 +202,5 @@ def _alike(masks: list[Mask], dim: int) -> list[Mask]:
     return [np.broadcast_to(mask, (*shape[:dim], mask.shape[dim], *shape[dim + 1 :])) for mask in masks]
 
 
-register_rule(Concat(), functions=[torch.cat, torch.concat, torch.concatenate])
-register_rule(Stack(), functions=[torch.stack])
+register(Concat(), functions=[torch.cat, torch.concat, torch.concatenate])
+register(Stack(), functions=[torch.stack])

@@ -13,7 +13,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, Value, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, all_over, along
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
 from autosubnet.ops.sizes import Expression, Sizes, apply, has_fixed_shape, windows
 
@@ -170,8 +170,8 @@ class TransposedConvolution(Convolution):
 
 
 for _dims in (1, 2, 3):
-    register_rule(Convolution(_dims), modules=[getattr(nn, f"Conv{_dims}d")], functions=[getattr(F, f"conv{_dims}d")])
-    register_rule(
+    register(Convolution(_dims), modules=[getattr(nn, f"Conv{_dims}d")], functions=[getattr(F, f"conv{_dims}d")])
+    register(
         TransposedConvolution(_dims),
         modules=[getattr(nn, f"ConvTranspose{_dims}d")],
         functions=[getattr(F, f"conv_transpose{_dims}d")],

@@ -7,7 +7,7 @@ from torch import fx
 
 from autosubnet.ops.call import Call
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule
 from autosubnet.ops.sizes import Expression, Sizes
 
@@ -48,11 +48,11 @@ class Sample(Rule):
         return True
 
 
-register_rule(FreshLike(), functions=[torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like])
-register_rule(FreshLike(random=True), functions=[torch.rand_like, torch.randn_like, torch.randint_like])
-register_rule(Fresh(), functions=[torch.zeros, torch.ones, torch.empty], methods=["new_zeros", "new_ones", "new_empty"])
-register_rule(Fresh(random=True), functions=[torch.rand, torch.randn, torch.randint, torch.randperm])
-register_rule(
+register(FreshLike(), functions=[torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like])
+register(FreshLike(random=True), functions=[torch.rand_like, torch.randn_like, torch.randint_like])
+register(Fresh(), functions=[torch.zeros, torch.ones, torch.empty], methods=["new_zeros", "new_ones", "new_empty"])
+register(Fresh(random=True), functions=[torch.rand, torch.randn, torch.randint, torch.randperm])
+register(
     Sample(),
     functions=[torch.bernoulli, torch.multinomial, torch.normal, torch.poisson],
     methods=[

@@ -13,7 +13,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, known, tie_all
 from autosubnet.ops.sizes import Expression, Sizes, apply
 
@@ -244,7 +244,7 @@ _KEEPS = [
     "rrelu",
 ]
 _LOSES = ["sigmoid", "hardsigmoid", "logsigmoid", "softplus", "threshold"]
-register_rule(
+register(
     KeepsZero(),
     modules=[
         nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh,
@@ -263,7 +263,7 @@ register_rule(
         "erf", "sinh", "asinh", "tan", "atan", "floor", "ceil", "round", "trunc",
     ],
 )  # fmt: skip
-register_rule(
+register(
     LosesZero(),
     modules=[nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus, nn.Threshold],
     functions=[
@@ -271,15 +271,15 @@ register_rule(
     ],
     methods=["sigmoid", "exp", "cos"],
 )  # fmt: skip
-register_rule(Clamp(), functions=[torch.clamp, torch.clip], methods=["clamp", "clip"])
-register_rule(HardTanh(), modules=[nn.Hardtanh], functions=[F.hardtanh])
-register_rule(
+register(Clamp(), functions=[torch.clamp, torch.clip], methods=["clamp", "clip"])
+register(HardTanh(), modules=[nn.Hardtanh], functions=[F.hardtanh])
+register(
     Pole(),
     functions=[torch.log, torch.log2, torch.log10, torch.rsqrt, torch.reciprocal],
     methods=["log", "log2", "log10", "rsqrt", "reciprocal"],
 )
-register_rule(SquareRoot(), functions=[torch.sqrt], methods=["sqrt"])
-register_rule(
+register(SquareRoot(), functions=[torch.sqrt], methods=["sqrt"])
+register(
     Random(),
     modules=[
         nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
@@ -287,13 +287,13 @@ register_rule(
     ],
     functions=[F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.dropout],
 )  # fmt: skip
-register_rule(RReLU(), modules=[nn.RReLU], functions=[F.rrelu])
-register_rule(Power(), functions=[operator.pow, torch.pow], methods=["pow"])
-register_rule(
+register(RReLU(), modules=[nn.RReLU], functions=[F.rrelu])
+register(Power(), functions=[operator.pow, torch.pow], methods=["pow"])
+register(
     Softmax(),
     modules=[nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin],
     functions=[F.softmax, F.log_softmax, F.softmin, torch.softmax, torch.log_softmax],
     methods=["softmax", "log_softmax"],
 )
-register_rule(PReLU(), modules=[nn.PReLU], functions=[F.prelu, torch.prelu])
-register_rule(GLU(), modules=[nn.GLU], functions=[F.glu])
+register(PReLU(), modules=[nn.PReLU], functions=[F.prelu, torch.prelu])
+register(GLU(), modules=[nn.GLU], functions=[F.glu])

@@ -12,7 +12,7 @@ from torch import nn
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
 from autosubnet.ops.sizes import Expression, Sizes, apply
 
@@ -126,23 +126,23 @@ class Pad(Layout):
         return "it pads with a number that is not zero"
 
 
-register_rule(
+register(
     Permute(),
     functions=[torch.permute, torch.transpose, torch.movedim, torch.swapaxes, torch.t],
     methods=["permute", "transpose", "movedim", "swapaxes", "t"],
 )
-register_rule(Expand(), functions=[torch.broadcast_to], methods=["expand", "expand_as", "broadcast_to"])
-register_rule(
+register(Expand(), functions=[torch.broadcast_to], methods=["expand", "expand_as", "broadcast_to"])
+register(
     Pad(),
     modules=[nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d],
     functions=[F.pad],
 )
-register_rule(
+register(
     Moving(),
     functions=[torch.roll, torch.flip, torch.cumsum, torch.tril, torch.triu],
     methods=["roll", "flip", "cumsum", "tril", "triu"],
 )
-register_rule(
+register(
     Layout(),
     modules=[nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold, nn.Fold],
     functions=[

@@ -12,7 +12,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
 from autosubnet.ops.sizes import Expression, Sizes, has_fixed_shape
 
@@ -159,6 +159,6 @@ class Bilinear(Rule):
             module.out_features = outputs
 
 
-register_rule(Bilinear(), modules=[nn.Bilinear], functions=[F.bilinear])
-register_rule(Linear(), modules=[nn.Linear], functions=[F.linear])
-register_rule(Embedding(), modules=[nn.Embedding], functions=[F.embedding])
+register(Bilinear(), modules=[nn.Bilinear], functions=[F.bilinear])
+register(Linear(), modules=[nn.Linear], functions=[F.linear])
+register(Embedding(), modules=[nn.Embedding], functions=[F.embedding])

@@ -10,7 +10,7 @@ from torch import fx
 from autosubnet.ops.call import Call
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule, Tie, ZerosOf, tie_all
 from autosubnet.ops.sizes import Expression, Sizes
 
@@ -88,4 +88,4 @@ def _in_one_mode(node: fx.Node) -> bool:
     return len(node.meta["modes"]) == 1
 
 
-register_rule(ByMode(), functions=[by_mode])
+register(ByMode(), functions=[by_mode])

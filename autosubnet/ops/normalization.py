@@ -13,7 +13,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, Value, is_plain, is_tensor
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, along, collapse, is_zero
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
 from autosubnet.ops.sizes import Expression, Sizes
 
@@ -219,16 +219,16 @@ class Normalised(Rule):
         return "it divides by its norm, which is 0 / 0 where it is zero"
 
 
-register_rule(
+register(
     BatchNorm(),
     modules=[nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm],
     functions=[F.batch_norm],
 )
 for _dims, _class in enumerate((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), start=1):
-    register_rule(InstanceNorm(_dims), modules=[_class])
-register_rule(InstanceNorm(), functions=[F.instance_norm])
-register_rule(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
-register_rule(LayerNorm(), modules=[nn.LayerNorm], functions=[F.layer_norm])
-register_rule(RMSNorm(), modules=[nn.RMSNorm], functions=[F.rms_norm])
-register_rule(WeightNorm(), functions=[torch._weight_norm])
-register_rule(Normalised(), functions=[F.normalize])
+    register(InstanceNorm(_dims), modules=[_class])
+register(InstanceNorm(), functions=[F.instance_norm])
+register(GroupNorm(), modules=[nn.GroupNorm], functions=[F.group_norm])
+register(LayerNorm(), modules=[nn.LayerNorm], functions=[F.layer_norm])
+register(RMSNorm(), modules=[nn.RMSNorm], functions=[F.rms_norm])
+register(WeightNorm(), functions=[torch._weight_norm])
+register(Normalised(), functions=[F.normalize])

@@ -15,7 +15,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule, ZerosOf
 from autosubnet.ops.sizes import Expression, Sizes
 
@@ -157,5 +157,5 @@ def _spread(weight: Mask, read: Mask) -> Mask:
     return np.asarray((weight | read).all(axis=1))
 
 
-register_rule(RecurrentLayer(), modules=[nn.RNN, nn.GRU, nn.LSTM])
-register_rule(RecurrentCell(), modules=[nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+register(RecurrentLayer(), modules=[nn.RNN, nn.GRU, nn.LSTM])
+register(RecurrentCell(), modules=[nn.RNNCell, nn.GRUCell, nn.LSTMCell])

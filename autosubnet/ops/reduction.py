@@ -14,7 +14,7 @@ from torch import fx, nn
 from autosubnet.ops.call import Call, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import MaskTree, collapse, is_zero
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, moved
 from autosubnet.ops.sizes import Expression, Sizes, apply, windows
 
@@ -159,21 +159,19 @@ class Reduction(Rule):
 
 for _dims in (1, 2, 3):
     for _name in ("Max", "Avg"):
-        register_rule(
+        register(
             Window(_dims, maximum=_name == "Max"),
             modules=[getattr(nn, f"{_name}Pool{_dims}d")],
             functions=[getattr(F, f"{_name.lower()}_pool{_dims}d")],
         )
-    register_rule(
+    register(
         Adaptive(_dims),
         modules=[getattr(nn, f"Adaptive{name}{_dims}d") for name in ("AvgPool", "MaxPool")],
         functions=[getattr(F, f"adaptive_{name}{_dims}d") for name in ("avg_pool", "max_pool")],
     )
-    register_rule(Spatial(_dims), modules=[getattr(nn, f"LPPool{_dims}d")])
-register_rule(
-    Resize(), modules=[nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d], functions=[F.interpolate]
-)
-register_rule(
+    register(Spatial(_dims), modules=[getattr(nn, f"LPPool{_dims}d")])
+register(Resize(), modules=[nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d], functions=[F.interpolate])
+register(
     Reduction(),
     functions=[torch.sum, torch.mean, torch.amax, torch.amin],
     methods=["sum", "mean", "amax", "amin", "max", "min"],

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import fx, nn
 
-from autosubnet.errors import InputError
 from autosubnet.ops.rule import Rule, Unknown
 
 _modules: dict[str, Rule] = {}
@@ -16,27 +15,14 @@ _methods: dict[str, Rule] = {}
 _UNKNOWN = Unknown()
 
 
-def register_rule(
+def register(
     rule: Rule,
     *,
     modules: Iterable[type[nn.Module] | str] = (),
     functions: Iterable[Callable[..., Any]] = (),
     methods: Iterable[str] = (),
 ) -> None:
-    """Make ``rule`` answer for these operators.
-
-    Args:
-        rule: the rule.
-        modules: module classes, or their qualified names where importing them would need another package.
-            A module of exactly such a class becomes one vertex.
-        functions: functions such as ``torch.cat``.
-        methods: names of methods of ``torch.Tensor``.
-
-    Raises:
-        InputError: ``rule`` is no instance of :class:`Rule`.
-    """
-    if not isinstance(rule, Rule):
-        raise InputError(f"rule is {rule!r}; pass an instance of a class that derives from autosubnet.Rule")
+    """Make ``rule`` answer for module classes (or their qualified names), functions and methods of tensors."""
     for module in modules:
         _modules[module if isinstance(module, str) else _qualified(module)] = rule
     for function in functions:

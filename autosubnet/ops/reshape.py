@@ -12,7 +12,7 @@ from torch import nn
 from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, all_over, collapse, is_zero, uniform
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Tie, ZerosOf, known
 from autosubnet.ops.sizes import Expression, Sizes, lead, product, quotient, sizes_of
 
@@ -188,11 +188,11 @@ def _blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
     return blocks
 
 
-register_rule(
+register(
     Reshape(),
     modules=[nn.Unflatten],
     functions=[torch.reshape, torch.squeeze, torch.unsqueeze, torch.unflatten],
     methods=["view", "reshape", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as"],
 )
-register_rule(Flatten(), modules=[nn.Flatten], functions=[torch.flatten], methods=["flatten"])
-register_rule(ComplexPairs(), functions=[torch.view_as_complex, torch.view_as_real])
+register(Flatten(), modules=[nn.Flatten], functions=[torch.flatten], methods=["flatten"])
+register(ComplexPairs(), functions=[torch.view_as_complex, torch.view_as_real])

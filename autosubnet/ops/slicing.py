@@ -13,7 +13,7 @@ from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, uniform
-from autosubnet.ops.registry import register_rule
+from autosubnet.ops.registry import register
 from autosubnet.ops.rule import ZerosOf, filled
 from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches, sizes_of
 
@@ -194,9 +194,9 @@ def _is_number(item: Any) -> bool:
     return isinstance(item, fx.Node) and item.meta["value"] is None
 
 
-register_rule(
+register(
     Split(),
     functions=[torch.chunk, torch.split, torch.unbind, torch.tensor_split],
     methods=["chunk", "split", "unbind", "tensor_split"],
 )
-register_rule(GetItem(), functions=[operator.getitem])
+register(GetItem(), functions=[operator.getitem])

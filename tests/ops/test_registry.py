@@ -1,8 +1,10 @@
 """Which rule an operator has, and which modules are one vertex."""
 
 import operator
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import fx, nn
 from torch.nn.utils import parametrizations
 
 from autosubnet import AutoSubnet, remove_zeros
+from autosubnet.errors import RuleError
 from autosubnet.ops import Rule, register_rule, registry
 from autosubnet.ops.call import Call
 from autosubnet.ops.effects import must_stay
@@ -17,7 +20,7 @@ from autosubnet.ops.elementwise import KeepsZero
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask
 from autosubnet.ops.registry import is_leaf, rule_of
-from autosubnet.ops.rule import ZerosOf
+from autosubnet.ops.rule import Tie, ZerosOf
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,15 @@ class DoublingRule(Rule):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         return zeros(call.input) | zeros(call.tensors["weight"])
+
+
+class Summed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.twice = nn.Linear(4, 4), nn.Linear(4, 4), Doubling()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.a(x) + self.twice(self.b(x))
 
 
 def node(op: str, target: Any, *args: Any, **kwargs: Any) -> fx.Node:
@@ -77,8 +89,7 @@ def test_a_rule_for_a_module_of_the_users_own_makes_it_a_leaf() -> None:
     assert not is_leaf(Doubling())
     register_rule(DoublingRule(), modules=[Doubling])
     assert is_leaf(Doubling())
-    rule = rule_of(node("call_module", "double"), Doubling())
-    assert isinstance(rule, DoublingRule)
+    assert rule_of(node("call_module", "double"), Doubling()).kind is Kind.ACCESSORY
 
 
 def test_a_rule_by_qualified_name() -> None:
@@ -89,16 +100,8 @@ def test_a_rule_by_qualified_name() -> None:
 def test_the_users_rule_takes_part() -> None:
     register_rule(DoublingRule(), modules=[Doubling])
 
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b, self.twice = nn.Linear(4, 4), nn.Linear(4, 4), Doubling()
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.a(x) + self.twice(self.b(x))
-
     torch.manual_seed(0)
-    model = Model().double()
+    model = Summed().double()
     x = torch.randn(3, 4, dtype=torch.float64)
     oto = AutoSubnet(model, x)
     assert oto.graph.vertex["twice"].kind is Kind.ACCESSORY
@@ -110,10 +113,49 @@ def test_the_users_rule_takes_part() -> None:
 
 
 def test_the_users_rule_for_functions_and_methods() -> None:
-    rule = KeepsZero()
-    register_rule(rule, functions=[torch.erf], methods=["erf"])
-    assert rule_of(node("call_function", torch.erf), None) is rule
-    assert rule_of(node("call_method", "erf"), None) is rule
+    register_rule(KeepsZero(), functions=[torch.special.bessel_j1], methods=["bessel_j1"])
+    function = rule_of(node("call_function", torch.special.bessel_j1), None)
+    assert function.kind is Kind.ACCESSORY
+    assert rule_of(node("call_method", "bessel_j1"), None) is function
+
+
+class TooWide(DoublingRule):
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        return np.ones((1, 5), dtype=bool)
+
+
+class NoMask(DoublingRule):
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        return True  # type: ignore[return-value]  # what a beginner writes
+
+
+class NoSuchWeight(DoublingRule):
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        return zeros(call.tensors["scale"])
+
+
+class BadTies(DoublingRule):
+    def ties(self, call: Call) -> Iterator[Tie]:
+        raise IndexError("list index out of range")
+        yield
+
+
+WRONG = {
+    TooWide: r"TooWide\.zeros\(\) of 'twice' returns no mask that broadcasts to its output of shape \(3, 4\)",
+    NoMask: r"NoMask\.zeros\(\) of 'twice' returns no mask",
+    NoSuchWeight: r"NoSuchWeight\.zeros\(\) of 'twice' raises KeyError: 'scale'",
+    BadTies: r"BadTies\.ties\(\) of 'twice' raises IndexError: list index out of range",
+}
+
+
+@pytest.mark.parametrize("rule", WRONG)
+def test_a_wrong_rule_is_named(rule: type[Rule]) -> None:
+    register_rule(rule(), modules=[Doubling])
+    model = Summed()
+    with torch.no_grad():
+        model.twice.weight[0] = 0.0
+    with pytest.raises(RuleError, match=WRONG[rule]):
+        remove_zeros(model, torch.randn(3, 4))
 
 
 LEAVES = [nn.Linear(2, 2), nn.ReLU(), nn.LSTM(2, 2), nn.MultiheadAttention(4, 2), nn.Bilinear(2, 2, 2)]
