@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 try:
     import typer
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+
+    from autosubnet.viz.overview import group_table, refusal_table, segment_table, titled
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error.name} is not installed; try: pip install 'autosubnet[all]'") from error
 
 from autosubnet.errors import AutoSubnetError
-from autosubnet.graph.groups import Group, Refusal
 from autosubnet.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,12 +69,16 @@ def inspect(
     name: Annotated[str, typer.Argument(help=f"{_NAMES}; what stands here is imported")],
     draw: Annotated[Path | None, typer.Option(help="a picture of the segments: .svg, .png or .dot")] = None,
 ) -> None:
-    """Show what of a model can be removed and how much of it, and why other segments stay."""
+    """Show what of a model can be removed and how much of it, and why other segments stay.
+
+    A factory may return the model alone, or with its example inputs: (model, inputs).
+    """
     with _one_sentence_errors():
         from autosubnet import AutoSubnet
-        from autosubnet.supernets import create
+        from autosubnet.supernets import create_with_inputs
 
-        oto = AutoSubnet(create(name))
+        oto = AutoSubnet(*create_with_inputs(name))
+        sizes = {key: parameter.numel() for key, parameter in oto.model.named_parameters()}
         kinds = Counter(str(vertex.kind) for vertex in oto.graph.vertices)
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         console.print(f"[bold]{name}[/bold]", highlight=False)
@@ -86,12 +90,13 @@ def inspect(
         for note in oto.notes:
             console.print(f"  note        {note}", highlight=False, markup=False, soft_wrap=True)
         console.print()
+        console.print(segment_table(oto.graph, oto.groups, oto.refused, sizes))
         if oto.groups:
-            console.print(_group_table(oto.groups))
+            console.print(group_table(oto.groups))
         else:
             console.print("No removable groups: every operator is on the only way from input to output.")
         if oto.refused:
-            console.print(_refusal_table(oto.refused))
+            console.print(refusal_table(oto.refused))
         if draw is not None:
             console.print(f"The segments are drawn in {oto.visualize('segments').save(draw)}", soft_wrap=True)
 
@@ -130,7 +135,7 @@ def _command() -> str:
 
 
 def _result_table(title: str, rows: Iterable[Row]) -> Table:
-    table = _table(title)
+    table = titled(title)
     table.add_column("")
     table.add_column("supernet", justify="right")
     table.add_column("subnet", justify="right", style="bold")
@@ -138,29 +143,6 @@ def _result_table(title: str, rows: Iterable[Row]) -> Table:
     for row in rows:
         table.add_row(row.label, row.supernet, row.subnet, row.change)
     return table
-
-
-def _group_table(groups: Iterable[Group]) -> Table:
-    table = _table("Groups that can be removed")
-    table.add_column("group", style="bold")
-    table.add_column("kind")
-    table.add_column("parameters", justify="right")
-    for group in groups:
-        table.add_row(group.name, group.kind, f"{group.num_params:,}")
-    return table
-
-
-def _refusal_table(refused: Iterable[Refusal]) -> Table:
-    table = _table("Segments that stay")
-    table.add_column("segment", style="bold")
-    table.add_column("reason")
-    for refusal in refused:
-        table.add_row(refusal.segment, refusal.reason)
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=SIMPLE_HEAD)
 
 
 if __name__ == "__main__":

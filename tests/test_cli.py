@@ -1,6 +1,7 @@
 """The command line, from the arguments to the files and the words on the screen."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,14 +126,16 @@ def test_inspect_shows_vertices_segments_and_groups() -> None:
     assert result.exit_code == 0, result.output
     assert "parameters  806,538" in result.output
     assert "3 joint" in result.output
-    assert all(f"conv{number}" in result.output for number in (2, 3, 4, 5, 7, 8))
+    segments, groups = result.output.split("Groups that can be removed")
+    assert all(f"conv{number}" in part for number in (2, 3, 4, 5, 7, 8) for part in (segments, groups))
+    assert re.search(r"conv2 +Conv2d > BatchNorm2d > ReLU +[\d,]+ +yes", segments)
 
 
 def test_inspect_says_plainly_that_nothing_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    def chain(_: str) -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    def chain(_: str) -> tuple[nn.Module, None]:
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), None
 
-    monkeypatch.setattr("autosubnet.supernets.create", chain)
+    monkeypatch.setattr("autosubnet.supernets.create_with_inputs", chain)
     result = CliRunner().invoke(cli.app, ["inspect", "demo"])
     assert result.exit_code == 0, result.output
     assert "No removable groups" in result.output
@@ -142,6 +145,7 @@ def test_inspect_says_plainly_that_nothing_can_go(monkeypatch: pytest.MonkeyPatc
 def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a module that makes models, in which commands are given."""
     (tmp_path / "own_models.py").write_text(
+        "import torch\n"
         "from torch import nn\n"
         "class Net(nn.Module):\n"
         "    def __init__(self):\n"
@@ -149,6 +153,11 @@ def factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "        self.a, self.b, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)\n"
         "    def forward(self, x):\n"
         "        return self.head(self.a(x) + self.b(x))\n"
+        "class Masked(Net):\n"
+        "    def forward(self, x, mask):\n"
+        "        return self.head(self.a(x) + mask.unsqueeze(-1) * self.b(x))\n"
+        "def masked():\n"
+        "    return Masked(), {'x': torch.randn(2, 5, 6), 'mask': torch.ones(2, 5)}\n"
         "def number():\n"
         "    return 3\n"
         "def fails():\n"
@@ -174,10 +183,16 @@ def test_inspect_shows_what_can_go_of_anybodys_model(factory: Path) -> None:
     assert "<svg" in (factory / "net.svg").read_text("utf-8")
 
 
+def test_inspect_takes_the_inputs_that_a_factory_returns(factory: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["inspect", "own_models:masked"])
+    assert result.exit_code == 0, result.output
+    assert "FLOPs       840 for one example" in result.output  # five tokens of what one row costs
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_models:number", "returns a int; let it return an nn.Module"),
+        ("own_models:number", "returns a int; let it return an nn.Module, or one and its inputs"),
         ("own_models:missing", "module 'own_models' has no 'missing'"),
         ("nowhere:Net", "module 'nowhere' cannot be imported"),
         ("timmm:resnet18", "did you mean timm:resnet18"),

@@ -73,7 +73,8 @@ def create(name: str, **kwargs: Any) -> nn.Module:
 
     Args:
         name: ``"demo"``, ``"timm:NAME"``, ``"torchvision:NAME"`` (such as ``"torchvision:resnet18"``), or
-            ``"package.module:factory"``: something callable in a module that can be imported, which returns a model.
+            ``"package.module:factory"``: something callable in a module that can be imported, which returns a model,
+            or a model and its example inputs.
         **kwargs: for the supernet's class, ``timm.create_model``, ``torchvision.models.get_model`` or the factory.
 
     Returns:
@@ -83,6 +84,11 @@ def create(name: str, **kwargs: Any) -> nn.Module:
         InputError: if the name is unknown, its library is missing, the model does not take the arguments, the
             arguments ask for trained weights, or a factory returns something else than a model.
     """
+    return create_with_inputs(name, **kwargs)[0]
+
+
+def create_with_inputs(name: str, **kwargs: Any) -> tuple[nn.Module, Any]:
+    """As :func:`create`, with the example inputs that a factory returns beside its model, else ``None``."""
     asked = [argument for argument in _WEIGHT_ARGUMENTS if kwargs.get(argument)]
     if asked:
         raise InputError(
@@ -92,13 +98,14 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     build = _builder(name)
     arguments = {key: value for key, value in kwargs.items() if key not in _WEIGHT_ARGUMENTS}
     try:
-        return build(**arguments)
+        built = build(**arguments)
     except TypeError as error:
         listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise InputError(f"{name} cannot be built with ({listed}): {error}; leave that argument out.") from error
+    return built if isinstance(built, tuple) else (built, None)
 
 
-def _builder(name: str) -> Callable[..., nn.Module]:
+def _builder(name: str) -> Callable[..., Any]:
     if name in _SUPERNETS:
         return _SUPERNETS[name]
     prefix, _, model = name.partition(":")
@@ -115,7 +122,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     return lambda **kwargs: zoo.build(model, **kwargs)
 
 
-def _factory(name: str, module: str, function: str) -> Callable[..., nn.Module]:
+def _factory(name: str, module: str, function: str) -> Callable[..., tuple[nn.Module, Any]]:
     """Import what somebody else builds models with: whatever that raises is told in a sentence."""
     if not all(part.isidentifier() for part in module.split(".")):
         raise InputError(f"{name}: {module!r} is not the name of a module")
@@ -127,14 +134,17 @@ def _factory(name: str, module: str, function: str) -> Callable[..., nn.Module]:
     if factory is None:
         raise InputError(f"{name}: module {module!r} has no {function!r}")
 
-    def build(**kwargs: Any) -> nn.Module:
+    def build(**kwargs: Any) -> tuple[nn.Module, Any]:
         try:
-            model = factory(**kwargs)
+            built = factory(**kwargs)
         except (Exception, SystemExit) as error:
             raise InputError(f"{name} fails: {_told(error)}") from error
+        model, inputs = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
         if not isinstance(model, nn.Module):
-            raise InputError(f"{name} returns a {type(model).__name__}; let it return an nn.Module")
-        return model
+            raise InputError(
+                f"{name} returns a {type(model).__name__}; let it return an nn.Module, or one and its inputs"
+            )
+        return model, inputs
 
     return build
 

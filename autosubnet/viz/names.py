@@ -1,4 +1,4 @@
-"""Short names: what to call a vertex, and the frame that it stands in."""
+"""Short names: what to call a vertex or a chain of operators, and the frame that a vertex stands in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autosubnet.graph.vertex import Vertex
 
 _MOST_FRAMES = 18
+_MOST_OPERATORS = 5
 
 
 def own_name(vertex: Vertex) -> str:
@@ -17,6 +18,13 @@ def own_name(vertex: Vertex) -> str:
 def scope(vertex: Vertex) -> str:
     """Return the path of the module that runs the vertex, ``""`` for the model itself."""
     return vertex.module.rpartition(".")[0] if _is_module(vertex) else vertex.module
+
+
+def operators(labels: Sequence[str]) -> str:
+    """Return a chain of operators in a few words: of a long one, how it begins and ends."""
+    if len(labels) > _MOST_OPERATORS:
+        labels = [*labels[:2], f"… {len(labels) - 4} more …", *labels[-2:]]
+    return " > ".join(labels)
 
 
 def _is_module(vertex: Vertex) -> bool:

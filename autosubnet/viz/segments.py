@@ -14,14 +14,13 @@ from autosubnet.graph.vertex import Vertex
 from autosubnet.ops.kind import Kind
 from autosubnet.viz.boxes import Box, Link, links_to
 from autosubnet.viz.layout import lay_out
+from autosubnet.viz.names import operators
 from autosubnet.viz.picture import Picture
 from autosubnet.viz.style import FAINT, INK, KINDS, REMOVED, Legend, Look, row, shape_text, shorten, table, text
 
 _LONGEST_NAME = 40
 _REASON_WIDTH = 48
 _WIDTH = 22  # of a segment's box, in lines of text
-_MOST_OPERATORS = 5
-_THEN = " > "
 
 
 class _State(Enum):
@@ -147,7 +146,7 @@ def _segment_box(drawn: _Drawn, links: Sequence[Link]) -> Box:
 
 def _words(drawn: _Drawn) -> list[str]:
     color = REMOVED.edge if drawn.state is _State.CHOSEN else INK
-    details = [_operators([vertex.label for vertex in drawn.vertices])]
+    details = [operators([vertex.label for vertex in drawn.vertices])]
     if drawn.groups:
         details.append(f"{sum(group.num_params for group in drawn.groups):,} parameters")
     elif drawn.segment.variables:
@@ -161,12 +160,6 @@ def _words(drawn: _Drawn) -> list[str]:
         details += wrap(f"refused: {drawn.reason}", _REASON_WIDTH)
     title = text(shorten(drawn.segment.name, _LONGEST_NAME), bold=True, color=color)
     return [title, *(text(words, size=9, color=color) for words in details)]
-
-
-def _operators(labels: Sequence[str]) -> str:
-    if len(labels) <= _MOST_OPERATORS:
-        return _THEN.join(labels)
-    return _THEN.join([*labels[:2], f"… {len(labels) - 4} more …", *labels[-2:]])
 
 
 def _legend(drawn: Collection[_Drawn]) -> Legend:
