@@ -97,6 +97,7 @@ def _capture(recorder: Recorder, inputs: Inputs) -> tuple[Trace, dict[str, torch
         baked=baked,
         frozen=frozen + lost,
         canonical=_canonical_names(recorder.model),
+        batched=recorder.shares_batch(inputs),
     )
     _mark_data(trace)
     return trace, {**train.fetched, **evaluation.fetched}

@@ -39,6 +39,11 @@ _KEPT_IN_PLACE = frozenset(
     {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",
      "copy_", "fill_", "zero_", "set_", "resize_", "swap_", "__setitem__"}
 )  # fmt: skip
+_COMPARES = frozenset(
+    {"eq", "ne", "lt", "le", "gt", "ge", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+     "logical_and", "logical_or", "logical_xor", "logical_not"}
+)  # fmt: skip
+_COUNTS = frozenset({"cumsum", "cumprod"})  # small integers become large ones
 # Python's operators on tensors: the function of ``operator`` that they are, and whether the operands change places.
 _OPERATORS: dict[Any, tuple[Callable[..., Any], bool]] = {
     getattr(torch.Tensor, f"__{name}__"): (getattr(operator, target), swap)
@@ -209,6 +214,13 @@ def out_of_place(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwa
     pure = name.removesuffix("_")
     home = torch.Tensor if is_method(func, name) else _home(func)
     return Pure(getattr(home, pure), pure) if hasattr(home, pure) else None
+
+
+def has_dtype(name: str, dtype: torch.dtype) -> bool:
+    """Whether an out-of-place function returns the dtype of its input, as the in-place one does by its nature."""
+    if name in _COMPARES:
+        return dtype == torch.bool
+    return name not in _COUNTS or dtype.is_floating_point or dtype.is_complex or dtype == torch.int64
 
 
 def _inplace_flag(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -82,6 +83,13 @@ def others(inputs: Inputs, batch: int | None, seed: int = 0, resize: Resize | No
         return result
 
     return inputs.map(other)
+
+
+def but_one(inputs: Inputs, number: int, batch: int, other: int) -> Inputs:
+    """Return inputs of a batch size, but for one tensor, which has another."""
+    odd = others(inputs, other).tensors()[number]
+    count = itertools.count()
+    return others(inputs, batch).map(lambda tensor: odd if next(count) == number else tensor)
 
 
 def guess(model: nn.Module) -> tuple[Inputs, str]:

@@ -10,7 +10,7 @@ from io import StringIO
 
 from torch import nn
 
-from autosubnet.capture.inputs import Inputs, others
+from autosubnet.capture.inputs import Inputs, but_one, others
 from autosubnet.capture.observe import other_random_states
 from autosubnet.capture.preserve import preserved
 from autosubnet.capture.resize import RESIZES
@@ -111,6 +111,23 @@ class Recorder:
                 return tracer
             tried.append(shapes)
         return None
+
+    def shares_batch(self, inputs: Inputs) -> bool:
+        """Whether the first sizes of all inputs are one: the model takes none of which one alone has another."""
+        batch = inputs.batch()
+        count = len(inputs.tensors())
+        if batch is None or count < 2:
+            return batch is not None
+        usual = max(batch, 2)  # one alone would be broadcast
+        return not any(self._takes(but_one(inputs, number, usual, usual + 1)) for number in range(count))
+
+    def _takes(self, inputs: Inputs) -> bool:
+        with preserved(self.model, training=False), redirect_stderr(StringIO()):
+            try:
+                self.model(*inputs.args, **inputs.kwargs)
+            except Exception:  # noqa: BLE001  # the model is the user's: whatever it raises says no
+                return False
+        return True
 
     def evaluation(self, inputs: Inputs) -> tuple[Tracer, tuple[str, ...]]:
         """Record eval mode on inputs of other values, with one example more where the model takes that.

@@ -49,6 +49,7 @@ class Trace:
         dual: whether train and eval mode run different nodes.
         baked: values that the model's Python code read off its tensors, with their source lines.
         frozen: what the graph holds fixed that the example inputs could not vary, such as the batch size.
+        batched: whether the first sizes of all inputs are one, the batch size.
         opaque: why a module was not followed and is one vertex, by its name.
     """
 
@@ -60,6 +61,7 @@ class Trace:
     dual: bool
     baked: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
+    batched: bool = True
     canonical: Mapping[str, str] = field(default_factory=dict)
     opaque: Mapping[str, str] = field(default_factory=dict)
 

@@ -351,7 +351,7 @@ class Tracer(TorchFunctionMode):
         node = self._emit(pure.func, pure.name, args, {**kwargs, **pure.kwargs})
         others = [each for each in tensors_in((args, kwargs)) if each is not target]
         result = func(*args, **kwargs)
-        if any(each.dtype != target.dtype for each in others):
+        if any(each.dtype != target.dtype for each in others) or not functions.has_dtype(pure.name, target.dtype):
             # An in-place operation keeps the dtype of what it writes, where out of place would promote.
             self._values.describe(node, target)
             node = self.graph.call_method("to", (node, target.dtype))

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from torch import fx, nn
 
-from autosubnet.capture import Inputs, Trace
+from autosubnet.capture import Trace
 from autosubnet.capture.trace import TensorInfo
 from autosubnet.graph.sizes import InputSizes
 from autosubnet.ops.call import Call, Value
@@ -37,8 +37,7 @@ class GraphView:
                 module = trace.leaf(node)
                 self.calls[node] = Call(node, module, self._tensors(str(node.target), module))
                 self.rules[node] = rule_of(node, module)
-        batch = Inputs(trace.args, trace.kwargs).batch()
-        self.sizes = InputSizes(self.calls, self.rules, batched=batch is not None)
+        self.sizes = InputSizes(self.calls, self.rules, batched=trace.batched)
         self.sizes.note_all(self.nodes)
 
     def _tensors(self, target: str, module: nn.Module | None) -> dict[str, str]:

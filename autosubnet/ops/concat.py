@@ -14,6 +14,7 @@ from torch import fx
 from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.masks import Mask, MaskTree, collapse, compress, expand, uniform
+from autosubnet.ops.memory import format_of, lies_so, order
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
 from autosubnet.ops.sizes import Expression, Sizes, apply, sizes_of
@@ -103,14 +104,21 @@ class Concat(Joining):
         return self.places(call).keys()
 
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Alias | Replace | None:
-        """The blocks that are left; a single one stands for itself."""
+        """The blocks that are left, laid out as all of them were; a single one stands for itself."""
         blocks = self.blocks(call)
         if blocks is None:
             return None
         left = [block for block in blocks if block not in zero]
         if not left or len({dtype_of(block) for block in blocks}) > 1:
             return None
-        return Alias(left[0]) if len(left) == 1 else Replace(torch.cat, (left, self.dim(call)), {})
+        info = call.node.meta["value"]
+        dims = order(info.shape, info.strides)
+        if len(left) > 1:
+            same = order(*_seen_as_one(left, self.dim(call))) == dims
+            return Replace(torch.cat, (left, self.dim(call)), {}, None if same else format_of(dims))
+        if lies_so(left[0].meta["value"], dims):
+            return Alias(left[0])
+        return Replace(torch.clone, (left[0],), {"memory_format": format_of(dims)})
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the first block, added up along the dimension."""
@@ -170,6 +178,13 @@ class Stack(Joining):
         given = list(sizes.of(blocks[0]))
         given.insert(int(call.argument(1, "dim", 0)) % len(call.shape), len(blocks))
         return given
+
+
+def _seen_as_one(blocks: list[fx.Node], dim: int) -> tuple[torch.Size, tuple[int, ...]]:
+    """Return shape and strides of blocks side by side: how that lies in memory depends on how all of them do."""
+    infos = [block.meta["value"] for block in blocks]
+    whole = torch.cat([torch.empty_strided(info.shape, info.strides, device="meta") for info in infos], dim)
+    return whole.shape, whole.stride()
 
 
 def _varies(block: fx.Node, dim: int) -> bool:

@@ -186,8 +186,9 @@ class PReLU(KeepsZero):
         weight = call.tensor("weight", 1)
         if weight is None:
             return
-        slopes = shape_of(weight)[0] if isinstance(weight, fx.Node) else call.setting("num_parameters", 1)
-        yield Free(weight, 0) if slopes == 1 else Tie(weight, 0, call.node, 1)
+        shape = shape_of(weight) if isinstance(weight, fx.Node) else (call.setting("num_parameters", 1),)
+        if shape:  # else a number
+            yield Free(weight, 0) if shape == (1,) else Tie(weight, 0, call.node, 1)
 
     def resized(self, call: Call, module: nn.Module, kept: Any) -> None:
         """Set the number of slopes."""

@@ -52,6 +52,8 @@ class Linear(Rule):
         if weight is None or len(call.shape) != len(shape_of(call.input)):
             return
         last = len(call.shape) - 1
+        if isinstance(bias, fx.Node) and shape_of(bias) != call.shape[last:]:
+            return  # a bias that is spread over the features
         yield Tie(call.input, len(shape_of(call.input)) - 1, weight, 1)
         yield Tie(call.node, last, weight, 0)
         if bias is not None:

@@ -73,7 +73,7 @@ def along(mask: Mask, dim: int) -> Mask:
 
 def collapse(mask: Mask, dims: Iterable[int]) -> Mask:
     """Return the mask of a value that reads all indices of ``dims``: zero where all of them are."""
-    return all_over(mask, [dim % mask.ndim for dim in dims], keepdims=True)
+    return all_over(mask, {dim % mask.ndim for dim in dims} if mask.ndim else (), keepdims=True)
 
 
 def with_ndim(mask: Mask, ndim: int) -> Mask:

@@ -152,7 +152,7 @@ class Reduction(Rule):
         dims = call.argument(1, "dim", call.node.kwargs.get("axis"))
         if isinstance(dims, fx.Node):
             return None
-        if dims is None or dims in ((), []):
+        if dims is None or dims in ((), []) or not ndim:  # a number may be summed along dimension 0
             return list(range(ndim))
         return sorted(dim % ndim for dim in (dims if isinstance(dims, (tuple, list)) else (dims,)))
 

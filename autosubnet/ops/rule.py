@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from autosubnet.ops.call import Call, Value
@@ -48,11 +49,12 @@ class Alias:
 
 @dataclass(frozen=True)
 class Replace:
-    """The operator's result is this other call."""
+    """The operator's result is this other call, copied into a memory format if one is named."""
 
     target: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    layout: torch.memory_format | None = None
 
 
 class Rule:

@@ -110,9 +110,12 @@ class GetItem(Layout):
 
 
 def _items(index: Any, ndim: int) -> list[Any] | None:
-    """Return what an index says of each dimension, ``...`` written out; ``None`` where it picks by tensors or lists."""
+    """Return what an index says of each dimension, ``...`` written out; ``None`` where it picks by tensors or lists.
+
+    Of the latter are tuples and ranges inside of an index.
+    """
     items = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(item, (fx.Node, list, torch.Tensor, bool)) and not _is_number(item) for item in items):
+    if not all(item is None or item is Ellipsis or isinstance(item, slice) or _is_number(item) for item in items):
         return None
     at = next((number for number, item in enumerate(items) if item is Ellipsis), None)
     if at is not None:
@@ -191,7 +194,9 @@ def _index(mask: Mask, dim: int, index: Any, size: Expression) -> Mask:
 
 
 def _is_number(item: Any) -> bool:
-    return isinstance(item, fx.Node) and item.meta["value"] is None
+    if isinstance(item, fx.Node):
+        return item.meta["value"] is None
+    return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
 
 
 register(

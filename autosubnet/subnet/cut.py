@@ -11,7 +11,7 @@ value of its own there, since whoever else reads that zero needs it as it is.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,8 +110,8 @@ class _Solver:
     def _collect(self, node: fx.Node) -> None:
         call, rule = self.view.calls[node], self.view.rules[node]
         named: set[Key] = set()
-        if node not in self.erasure.replace:
-            for link in rule.ties(call) if node.meta["value"] is not None else ():  # numbers have no indices
+        if node.meta["value"] is not None:  # numbers have no indices
+            for link in rule.ties(call) if node not in self.erasure.replace else self._entry_by_entry(node):
                 if isinstance(link, Tie):
                     source = self._read(link.source, node), link.source_dim
                     target = self._read(link.target, node), link.target_dim
@@ -131,6 +131,12 @@ class _Solver:
         }
         for value in values:
             self.blocked.update((value, dim) for dim in range(len(self._shape(value))) if (value, dim) not in named)
+
+    def _entry_by_entry(self, node: fx.Node) -> Iterator[Tie]:
+        """Yield the ties of what is computed from the one operand that is left of it."""
+        for source in self.erasure.sources(node):
+            for dim in range(len(self._shape(source))):
+                yield Tie(source, dim, node, dim)
 
     def _read(self, value: Value, reader: fx.Node) -> Cuttable:
         """Return what stands for a value that a node reads."""

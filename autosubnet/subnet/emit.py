@@ -18,6 +18,7 @@ from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
 from autosubnet.ops.effects import must_stay, writes
 from autosubnet.ops.masks import Mask
+from autosubnet.ops.memory import kept_format, order
 from autosubnet.ops.modes import operand_of
 from autosubnet.ops.rule import Alias, Replace
 from autosubnet.ops.sizes import Arithmetic, Expression, Number, Size, leaves
@@ -71,15 +72,6 @@ def _persist_as_before(subnet: fx.GraphModule, model: nn.Module) -> None:
             subnet.get_submodule(path)._non_persistent_buffers_set.add(leaf)
 
 
-def _memory_format(tensor: torch.Tensor) -> torch.memory_format:
-    """Return how a tensor lies in memory: it decides how results lie, and with that which entry gets which draw."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    last = formats.get(tensor.ndim, torch.preserve_format)
-    if tensor.is_contiguous() or last is torch.preserve_format or not tensor.is_contiguous(memory_format=last):
-        return torch.preserve_format
-    return last
-
-
 def _drop_unneeded(graph: fx.Graph, origin: Mapping[fx.Node, fx.Node], stays: set[fx.Node]) -> None:
     """Take out what neither an output needs nor ``stays``.
 
@@ -103,15 +95,6 @@ def _drop_unneeded(graph: fx.Graph, origin: Mapping[fx.Node, fx.Node], stays: se
 
 
 OUTSIDE = ("placeholder", "get_attr")  # memory that others see: an input's, a buffer's
-
-
-def _order(info: TensorInfo) -> list[int]:
-    """Return the dimensions of a dense tensor as they lie in memory, the outermost first: so its zeros must lie."""
-    dims = list(range(len(info.shape)))
-    wide = [dim for dim in dims if info.shape[dim] > 1]
-    order = sorted(wide, key=lambda dim: -info.strides[dim]) if info.strides else wide
-    places = iter(order)
-    return [next(places) if dim in wide else dim for dim in dims]
 
 
 class _Emitter:
@@ -176,12 +159,19 @@ class _Emitter:
                 return number
             new = self.graph.node_copy(node, self._mapped)
         else:
-            args, kwargs = map_arg((replacement.args, replacement.kwargs), self._mapped)
-            new = self.graph.call_function(replacement.target, args, kwargs, name=node.name)
+            new = self._replaced(replacement, node)
         new.meta = {"modes": node.meta["modes"]}
         self.origin[new] = node
         self._attribute(node)
         return new
+
+    def _replaced(self, replacement: Replace, node: fx.Node) -> fx.Node:
+        args, kwargs = map_arg((replacement.args, replacement.kwargs), self._mapped)
+        new = self.graph.call_function(replacement.target, args, kwargs, name=node.name)
+        if replacement.layout is None:
+            return new
+        self._new(new, node.meta["modes"])
+        return self.graph.call_function(torch.clone, (new,), {"memory_format": replacement.layout})
 
     def _replacement(self, node: fx.Node) -> Alias | Replace | None:
         if node in self.erasure.replace:
@@ -210,12 +200,12 @@ class _Emitter:
         if like.meta["value"].dtype != info.dtype:  # a dtype that is named would stay when the network is cast
             like = self._tensor_like(info.dtype, modes) or like
         dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
-        order = _order(info)
-        numbers = tuple(self._number(sizes[dim], modes) for dim in order)
+        dims = order(info.shape, info.strides)
+        numbers = tuple(self._number(sizes[dim], modes) for dim in dims)
         zeros = self._new(self.graph.call_method("new_zeros", (self.env[like], numbers), dtype), modes)
-        if order == sorted(order):
+        if dims == sorted(dims):
             return zeros
-        return self._new(self.graph.call_method("permute", (zeros, tuple(map(order.index, range(len(order)))))), modes)
+        return self._new(self.graph.call_method("permute", (zeros, tuple(map(dims.index, range(len(dims)))))), modes)
 
     def _tensor_like(self, dtype: torch.dtype | None, modes: frozenset[Mode]) -> Any:
         """Return a tensor that is there already, of this dtype if one is named, or ``None``."""
@@ -276,7 +266,7 @@ class _Emitter:
             value = tensor.detach()
             for dim, indices in self.plan.kept(name).items():
                 value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
-            value = value.clone(memory_format=_memory_format(tensor))
+            value = value.clone(memory_format=kept_format(tensor))
             if isinstance(tensor, nn.Parameter):
                 value = nn.Parameter(value, requires_grad=tensor.requires_grad)
             self.tensors[id(tensor)] = value

@@ -281,7 +281,23 @@ def state_of_a_norm_written(m: Any, x: Tensor) -> Tensor:
     return m.norm(y)
 
 
+def compared_in_place(m: nn.Module, x: Tensor) -> Tensor:
+    kept = (x * 2).gt_(0.5)  # floating point, as what it is written to
+    return kept + kept.roll(1, 1)
+
+
+def negated_in_place(m: nn.Module, x: Tensor) -> Tensor:
+    return torch.relu(x).logical_not_() + 0.5
+
+
+def small_integers_multiplied_up(m: nn.Module, x: Tensor) -> Tensor:
+    return (x * 9).to(torch.int8).cumprod_(1) * 100 + x
+
+
 BODIES = [
+    compared_in_place,
+    negated_in_place,
+    small_integers_multiplied_up,
     data_written,
     diagonal_written,
     unbound_written,

@@ -118,6 +118,7 @@ CASES = [
     of_module(lambda: nn.PReLU(4), ROWS, note="rows"),
     Case(F.prelu, lambda m, a, b: F.prelu(a, m.slope), parts=weights(slope=(4,))),
     Case(torch.prelu, lambda m, a, b: torch.prelu(a, m.slope), parts=weights(slope=(1,))),
+    Case(F.prelu, lambda m, a, b: F.prelu(a, m.slope), parts=weights(slope=()), note="slope that is a number"),
     Case(F.prelu, lambda m, a, b: F.prelu(a, b.mean((0, 2, 3))), note="slope from the input"),
     of_module(lambda: nn.GLU(1)),
     of_module(nn.GLU, TOKENS, note="last"),

@@ -88,6 +88,7 @@ CASES = [
          note="tokens"),
     Case(F.bilinear, lambda m, a, b: F.bilinear(a, b, m.w, m.c), ROWS, weights(w=(5, 4, 4), c=(5,))),
     Case(F.linear, lambda m, a, b: F.linear(a, m.w, m.c), ROWS, weights(w=(5, 4), c=(5,))),
+    Case(F.linear, lambda m, a, b: F.linear(a, m.w, m.c), ROWS, weights(w=(5, 4), c=()), note="bias that is a number"),
     Case(F.linear, lambda m, a, b: F.linear(a, m.w), TOKENS, weights(w=(5, 4)), note="no bias"),
     Case(F.linear, lambda m, a, b: F.linear(a, m.w), ROWS, weights(w=(4,)), note="weight of one dimension",
          keeps=False),

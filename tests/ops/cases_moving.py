@@ -50,6 +50,7 @@ CASES = [
     Case("sum", lambda m, a, b: a.sum(axis=1).mean(-1), note="keyword axis"),
     Case("sum", lambda m, a, b: a.sum(dim=(0, -1), dtype=torch.float32), note="dtype"),
     Case(torch.sum, lambda m, a, b: torch.sum(input=a, dim=1), note="keywords"),
+    Case(torch.sum, lambda m, a, b: a + a.mean().sum(-1), note="of a number"),
     Case("max", lambda m, a, b: a.max(1), note="with indices"),
     Case("max", lambda m, a, b: a.max(dim=-1, keepdim=True)[0]),
     Case("max", lambda m, a, b: a.max(b), note="of two", keeps=False),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import promises
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosubnet import AutoSubnet
+from autosubnet import AutoSubnet, remove_zeros
 
 
 class Dynamic(nn.Module):
@@ -56,3 +58,24 @@ def test_as_many_groups_as_images() -> None:
 
 def test_half_as_many_groups_as_channels() -> None:
     check(Norm(), ["side"])
+
+
+class Picked(nn.Module):
+    def __init__(self, index: Any) -> None:
+        super().__init__()
+        self.stem, self.side, self.head, self.index = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1), index
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.head(x + self.side(x)[:, self.index])
+
+
+@pytest.mark.parametrize("index", [(2, 1, 0, 3), range(3, -1, -1), [2, 1, 0, 3]], ids=["tuple", "range", "list"])
+def test_channels_picked_by_what_an_index_holds(index: Any) -> None:
+    model, x = Picked(index).double().eval(), torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in model.side.parameters():
+            parameter.zero_()
+    subnet = remove_zeros(model, x)
+    assert "side" not in dict(subnet.named_modules())
+    assert torch.equal(subnet(x), model(x))

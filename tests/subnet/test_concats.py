@@ -424,3 +424,45 @@ def test_class_tokens_stay() -> None:
     shrink(model, (x,), "token", sizes=(example(2, 9, 4),))
     subnet = shrink(settled(Tokens(), x), (x,), "mix", sizes=(example(2, 9, 4),))
     assert "mix" not in left(subnet)
+
+
+class Permuted(nn.Module):
+    """Channels-last blocks beside usual ones: together they lie in memory as usual."""
+
+    def __init__(self, tail: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(3, 4)
+        self.c, self.d = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+        self.head, self.tail = nn.Conv2d(16, 2, 1), tail
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = x.permute(0, 2, 3, 1)
+        blocks = [self.a(last).permute(0, 3, 1, 2), self.c(x), self.b(last).permute(0, 3, 1, 2), self.d(x)]
+        return self.tail(self.head(torch.cat(blocks, 1)))
+
+
+@pytest.mark.parametrize("tail", [lambda y: y.view(y.shape[0], -1), nn.Dropout()], ids=["view", "dropout"])
+@pytest.mark.parametrize("gone", ["a", "ab", "c", "cd", "acd", "bcd", "abc"])
+def test_what_is_left_lies_in_memory_as_before(gone: str, tail: Callable[[Tensor], Tensor]) -> None:
+    subnet = shrink(settled(Permuted(tail), X), (X,), *gone, sizes=SIZES)
+    assert left(subnet) == {*"abcd", "head"} - {*gone}
+    assert shape(subnet, "head.weight") == (2, 16 - 4 * len(gone), 1, 1)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_cut_weights_keep_their_memory_format(kernel: int) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 1)
+            self.both, self.head = nn.Conv2d(4, 4, kernel), nn.Conv2d(4, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.relu(torch.cat([self.a(x), self.b(x)], 1).contiguous())
+            return self.head(F.dropout(self.both(y), 0.5, self.training))
+
+    x = X.to(memory_format=torch.channels_last)
+    model = settled(Last(), X).to(memory_format=torch.channels_last)
+    subnet = shrink(model, (x,), "a")
+    assert kept(subnet, "both.weight") == {1: (2, 3)}
+    assert subnet.get_parameter("both.weight").stride() == (2 * kernel**2, 1, 2 * kernel, 2)

@@ -239,3 +239,31 @@ def test_a_zero_never_keeps_dead_parameters_alive() -> None:
     x = example(3, 5, 6)
     subnet = shrink(settled(Chain(), x), (x,), "gate", sizes=(example(2, 9, 6),))
     assert left(subnet) <= {"live", "reader"}
+
+
+class Towers(nn.Module):
+    """Images beside prompts, as CLIP has them: their numbers need not be the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image, self.token = nn.Linear(3, 4), nn.Embedding(11, 4)
+        self.q, self.k, self.v, self.o = (nn.Linear(4, 4) for _ in range(4))
+
+    def text(self, ids: Tensor) -> Tensor:
+        x = self.token(ids)
+        attention = torch.softmax(self.q(x) @ self.k(x).transpose(1, 2), -1)
+        return (x + self.o(attention @ self.v(x))).mean(1)
+
+    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
+        logits = self.image(images) @ self.text(ids).t()
+        return logits + torch.logsumexp(self.image(images) @ self.q(self.token(ids).mean(1)).t(), 1, keepdim=True)
+
+
+def test_inputs_of_one_batch_size_in_the_example_alone() -> None:
+    inputs = (example(4, 3), torch.arange(20).reshape(4, 5) % 11)
+    model = settled(Towers(), *inputs)
+    zero(model, ["q"])
+    subnet = autosubnet.remove_zeros(model, inputs)
+    assert "new_zeros" in operations(subnet)
+    for images, prompts in ((4, 4), (4, 7), (7, 4), (1, 6)):
+        same(model, subnet, (example(images, 3), torch.arange(prompts * 6).reshape(prompts, 6) % 11))

@@ -238,3 +238,20 @@ def test_memory_that_is_written_later_is_copied_for_a_sum_that_lost_its_other_te
     subnet = shrink(settled(Written(), x), (x,), "b")
     assert left(subnet) == {"a"}
     assert operations(subnet).count("clone") == 1
+
+
+@pytest.mark.parametrize("join", [lambda a, b: a - b, lambda a, b: torch.add(a, b, alpha=2)], ids=["minus", "alpha"])
+def test_zero_channels_go_through_what_is_left_of_a_sum(join: Callable[[Tensor, Tensor], Tensor]) -> None:
+    class Signed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(join(self.a(x), self.b(x)))
+
+    model = settled(Signed(), X)
+    model.b.weight.data[:2] = 0.0
+    model.b.bias.data[:2] = 0.0
+    subnet = shrink(model, (X,), "a", sizes=(LARGER,))
+    assert subnet.get_parameter("head.weight").shape == (3, 2, 1, 1)
