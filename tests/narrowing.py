@@ -63,7 +63,7 @@ def takes_less(plan: Plan, number: int, step: Step, value: int) -> bool:
         return False
     if step.shares is not None:
         return False
-    if step.op in {"conv", "linear"}:
+    if step.op in {"conv", "linear", "pixel_linear"}:
         return step.options.get("groups", 1) == 1
     if step.op == "flatten":
         source = step_of(plan, value)

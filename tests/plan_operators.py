@@ -111,6 +111,17 @@ class TokenConv(nn.Module):
         return self.conv(x.permute(0, 2, 1)).permute(0, 2, 1)
 
 
+class PixelLinear(nn.Module):
+    """A linear layer over the channels of an image, put last and back (as in ConvNeXt): it then lies channels-last."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class GatedLinear(nn.Module):
     """SwiGLU: ``out(silu(a) * b)`` with ``a`` and ``b`` the halves of one projection, ``[B, T, D]``."""
 
@@ -329,6 +340,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "hand_attention": HandAttention,
     "token_mixing": TokenMixing,
     "token_conv": TokenConv,
+    "pixel_linear": PixelLinear,
     "swiglu": GatedLinear,
     "position": Position,
     "table_position": TablePosition,

@@ -45,7 +45,8 @@ COVERAGE = {
     10: "sub broadcast_channel stack_sum stack_mean squeeze_excite gated glu f_glu mha sdpa hand_attention "
     "tied_parameter add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
     "rms_norm swiglu layer_scale position class_token cross_attention ids batch_norm_after_cat",
-    5: "iadd dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample",
+    5: "iadd dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample "
+    "pixel_linear",
     2: "leaky_relu_ table_position",
 }
 

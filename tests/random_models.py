@@ -20,7 +20,18 @@ class Images(Drawing):
     channel_dim = 0
     passing = PASSING
     joints = (*Drawing.joints, "norm_of_cat", "squeeze_excite")
-    stems = ("conv3", "conv1", "grouped", "depthwise", "dilated", "transposed", "upsampled", "glu", "odd")
+    stems = (
+        "conv3",
+        "conv1",
+        "grouped",
+        "depthwise",
+        "dilated",
+        "transposed",
+        "upsampled",
+        "glu",
+        "odd",
+        "pixel_linear",
+    )
     norms = ("batch_norm", "none", "batch_norm", "group_norm", "plain_batch_norm", "instance_norm")
     activations = (
         *("relu", "none", "leaky_relu", "relu_", "relu_in_place", "prelu", "gelu", "silu", "hardswish"),
@@ -46,6 +57,8 @@ class Images(Drawing):
             return self.conv(self.conv(value, channels, 3, groups=channels), width, 1)
         if kind == "dilated":
             return self.conv(value, width, 3, dilation=2)
+        if kind == "pixel_linear":
+            return self.put(kind, value, shape=shape, in_features=channels, out_features=width)
         if kind == "odd":
             return self.put(
                 "odd_conv",
