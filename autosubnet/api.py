@@ -173,6 +173,7 @@ class AutoSubnet:
         total_steps: int | None = None,
         warmup_steps: int | None = None,
         projection_steps: int | None = None,
+        selection_periods: int = 1,
         target_group_sparsity: float | None = None,
         target_num_params: float | None = None,
         target_flops: float | None = None,
@@ -188,6 +189,8 @@ class AutoSubnet:
             total_steps: optimizer steps of the whole training.
             warmup_steps: steps that only score; a quarter of ``total_steps`` by default.
             projection_steps: steps in which the chosen groups go to zero; a quarter of ``total_steps`` by default.
+            selection_periods: parts of these steps, each with a choice of its own; with one, all groups are chosen when
+                the warm-up ends.
             target_group_sparsity: share of the groups that are chosen, rounded down, in [0, 1]; a half where no other
                 target is given.
             target_num_params: scalar parameters that the subnet may have, instead.
@@ -211,6 +214,7 @@ class AutoSubnet:
             total_steps=total_steps,
             warmup_steps=warmup_steps,
             projection_steps=projection_steps,
+            selection_periods=selection_periods,
             target_group_sparsity=target_group_sparsity,
             target_num_params=target_num_params,
             target_flops=target_flops,

@@ -58,17 +58,30 @@ class Selection:
             "latency": latency if callable(latency) else self._latency(latency),
         }
 
-    def __call__(self, scores: Sequence[float], target: Target) -> list[int]:
-        """Return positions of groups that reach the target and may go together, most redundant first.
+    def __call__(self, scores: Sequence[float], target: Target, taken: Sequence[int] = ()) -> list[int]:
+        """Return positions of groups that reach the target and may go together.
+
+        Args:
+            scores: redundancy score of each group.
+            target: what is to be reached.
+            taken: positions that are chosen already; they come first, then others, most redundant first.
 
         Raises:
             BudgetError: no such set was found.
         """
-        order = sorted(range(len(self.groups)), key=lambda position: -scores[position])
+
+        def make() -> Validity:
+            validity = self.make()
+            for position in taken:
+                validity.add(self.groups[position])
+            return validity
+
         if target.num_groups is not None:
-            return select(self.make, self.groups, order, target.num_groups)
+            rest = [position for position in range(len(self.groups)) if position not in taken]
+            order = sorted(rest, key=lambda position: -scores[position])
+            return [*taken, *select(make, self.groups, order, target.num_groups - len(taken))]
         saved = {name: self._savings(name) for name in target.limits}
-        return select_within(target.limits, self.groups, scores, self.make, self.costs(list(saved)), saved)
+        return select_within(target.limits, self.groups, scores, make, self.costs(list(saved)), saved, taken)
 
     def _latency(self, kind: str) -> Measure:
         return lambda network: LATENCIES[kind](network, self.inputs)

@@ -219,13 +219,19 @@ class Drawing(ABC):
         return self.linear(vector, 3)
 
     def ties(self) -> tuple[tuple[int, int], ...]:
-        """Draw two layers that share one weight, sometimes."""
+        """Draw two layers that share one weight, sometimes; two of one sum could take away what the other adds."""
         own = [
             (number, step)
             for number, step in enumerate(self.steps)
             if step.op in TIED and step.shares is None and step.options.get("affine") is not False
         ]
-        pairs = [(m, n) for m, a in own for n, b in own if m < n and (a.op, a.options) == (b.op, b.options)]
+        summed = [{value - len(self.inputs) for value in step.inputs} for step in self.steps]
+        pairs = [
+            (m, n)
+            for m, a in own
+            for n, b in own
+            if m < n and (a.op, a.options) == (b.op, b.options) and not any({m, n} <= each for each in summed)
+        ]
         return (self.choose(pairs),) if pairs and self.one_in(5) else ()
 
     def frozen(self) -> tuple[int, ...]:

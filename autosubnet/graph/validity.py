@@ -119,7 +119,7 @@ def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequenc
     Args:
         make: returns the empty set, to grow.
         groups: all groups.
-        order: their positions, most preferred first.
+        order: positions of those to choose from, most preferred first.
         count: how many are to be chosen.
 
     Raises:
@@ -129,7 +129,7 @@ def select(make: Callable[[], Validity], groups: Sequence[Group], order: Sequenc
     most = len(first)
     if most == count:
         return first
-    forward = list(range(len(groups)))
+    forward = sorted(order)
     orders = [[*(each for each in order if each != last), last] for last in first[:RETRIES]]
     for other in [*orders, forward, forward[::-1]]:
         chosen = greedy(make(), groups, other, count)

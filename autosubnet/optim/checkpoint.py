@@ -44,12 +44,14 @@ class Run:
     Attributes:
         step: completed steps.
         scores: averaged redundancy score of each group, float64.
-        chosen: indices of the groups to become zero; empty until the warm-up ends.
-        zeroed: those of them that are zero, and stay so.
+        planned: indices of groups that reach the target; empty until the warm-up ends.
+        chosen: those of them that have been chosen to become zero, the first.
+        zeroed: those of the chosen that are zero, and stay so.
     """
 
     step: int
     scores: Tensor
+    planned: tuple[int, ...] = ()
     chosen: tuple[int, ...] = ()
     zeroed: tuple[int, ...] = ()
 
@@ -63,11 +65,13 @@ def pack(groups: Sequence[Group], settings: Settings, run: Run) -> dict[str, Any
         "warmup_steps": settings.schedule.warmup,
         "projection_steps": settings.schedule.projection,
         "total_steps": settings.schedule.total,
+        "selection_periods": settings.schedule.periods,
         "target": asdict(settings.target),
         "score_momentum": settings.score_momentum,
         "epsilon": settings.epsilon,
         "step": run.step,
         "scores": run.scores.clone(),
+        "planned": list(run.planned),
         "chosen": list(run.chosen),
         "zeroed": list(run.zeroed),
     }
@@ -90,17 +94,20 @@ def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str)
         raise StateError(f"the state dict has no entry {KEY!r}: it was not written by H2SPG.state_dict()")
     try:
         _check_partition(packed["group_names"], packed["group_slices"], groups)
-        schedule = Schedule(packed["warmup_steps"], packed["projection_steps"], packed["total_steps"])
+        lengths = ("warmup_steps", "projection_steps", "total_steps", "selection_periods")
+        schedule = Schedule(*(packed[name] for name in lengths))
         settings = Settings(
             packed["variant"], schedule, Target(**packed["target"]), packed["score_momentum"], packed["epsilon"]
         )
         scores = packed["scores"].to("cpu", torch.float64, copy=True)
-        run = Run(packed["step"], scores, tuple(packed["chosen"]), tuple(packed["zeroed"]))
+        positions = (tuple(packed[name]) for name in ("planned", "chosen", "zeroed"))
+        run = Run(packed["step"], scores, *positions)
     except (KeyError, TypeError, AttributeError) as error:
         raise StateError(f"the state dict's entry {KEY!r} is damaged: {error!r}; use another checkpoint") from error
     if settings.variant != variant:
         raise StateError(f"the state dict is of variant {settings.variant!r}, this optimizer of {variant!r}")
-    if run.scores.shape != (len(groups),) or not set(run.zeroed) <= set(run.chosen) <= set(range(len(groups))):
+    nested = set(run.zeroed) <= set(run.chosen) <= set(run.planned) <= set(range(len(groups)))
+    if run.scores.shape != (len(groups),) or not nested:
         raise StateError(f"the state dict's entry {KEY!r} is damaged: scores or choice do not fit its groups")
     return settings, run
 

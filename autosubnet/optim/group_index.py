@@ -123,7 +123,8 @@ class GroupIndex:
         self._pair_cell = torch.cat([empty, *members])
         self._pair_group = torch.cat([empty, *(torch.full_like(m, g) for g, m in enumerate(members))])
         entries = [math.prod(b.shape) // max(1, b.count) for b in self._blocks.values() for _ in range(b.count)]
-        self.sizes = self.group_sums(torch.tensor(entries, dtype=torch.float64, device=_CPU))
+        self._entries = torch.tensor(entries, dtype=torch.float64, device=_CPU)
+        self.sizes = self.group_sums(self._entries)
 
     def _cells(self, group: Group) -> Tensor:
         cells: Tensor = torch.unique(torch.cat([self._blocks[s.name].cells_of(s) for s in group.slices]))
@@ -165,6 +166,10 @@ class GroupIndex:
     def union(self, chosen: Tensor) -> Tensor:
         """Which cells are in at least one of the groups that the mask ``chosen`` names."""
         return self.spread(chosen.to(torch.float64)) > 0
+
+    def num_entries(self, cells: Tensor) -> int:
+        """Number of scalar parameters in the mask ``cells``."""
+        return int(self._entries[cells].sum())
 
     def names_of(self, cells: Tensor) -> tuple[str, ...]:
         """Parameters with a cell in the mask ``cells``."""

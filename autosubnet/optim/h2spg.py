@@ -2,7 +2,8 @@
 
 Three phases. *Warm-up*: the base optimizer trains everything while redundancy scores are averaged; at its end
 the most redundant groups that can be removed together are chosen. *Projection*: the base optimizer goes on;
-the chosen groups are pulled towards zero and projected onto it group by group, the last at the phase's end.
+the chosen groups are pulled towards zero and projected onto it group by group, the last at the phase's end. The
+phase may have several periods, with a choice of some of the groups before each, and scores that go on between.
 *Training*: the base optimizer trains what is left, and the chosen groups stay zero, bit for bit.
 
 Deviations from the paper: the projection phase ends, with all chosen groups at zero (the paper's may leave
@@ -13,6 +14,7 @@ variant".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, overload
@@ -20,7 +22,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from autosubnet.errors import InputError, NonFiniteError, StateError
+from autosubnet.errors import BudgetError, InputError, NonFiniteError, StateError
 from autosubnet.graph.groups import Group
 from autosubnet.optim.agreement import agreed
 from autosubnet.optim.base import make_base, prefer_fused
@@ -34,7 +36,7 @@ from autosubnet.optim.target import SelectFunction, make_target
 
 _OWN_STATE = (
     *("_parameters", "_index", "_base", "_select", "_score", "_settings", "_run"),
-    *("_before", "_zeros", "_active", "_active_cells", "_active_names"),
+    *("_before", "_zeros", "_num_zero_params", "_active", "_active_cells", "_active_names"),
 )  # what torch's __getstate__ would leave out of a copy
 
 
@@ -48,14 +50,16 @@ class H2SPG(torch.optim.Optimizer):
     Args:
         model: what is trained; parameters that are replaced in it later are found again by name.
         groups: the partition; slices name the model's parameters, and may overlap.
-        select: takes the scores and the target; returns groups that can be removed together and reach it, or
-            raises ``BudgetError``. Called once here, with equal scores, and once when the warm-up ends.
+        select: takes the scores, the target and the groups that were chosen before; returns groups that can be removed
+            together and reach it, or raises ``BudgetError``. Called once here, with equal scores, and at each choice.
         params: what to optimize, as for any torch optimizer; default: all parameters of the model.
         lr: learning rate; default: that of the torch optimizer.
         variant: ``"sgd"``, ``"adam"`` or ``"adamw"``.
         total_steps: optimizer steps of the whole training.
         warmup_steps: steps that only score; default: a quarter of ``total_steps``.
         projection_steps: steps in which the chosen groups go to zero; default: a quarter of ``total_steps``.
+        selection_periods: parts of the projection phase, each with a choice of its own: with one, all groups are
+            chosen when the warm-up ends (the paper); with more, an equal number for each, by the scores so far.
         target_group_sparsity: K is this times the number of groups, rounded down; in [0, 1]. A half where no other
             target is given.
         target_num_params: scalar parameters that may be left, instead.
@@ -86,6 +90,7 @@ class H2SPG(torch.optim.Optimizer):
         total_steps: int | None = None,
         warmup_steps: int | None = None,
         projection_steps: int | None = None,
+        selection_periods: int = 1,
         target_group_sparsity: float | None = None,
         target_num_params: float | None = None,
         target_flops: float | None = None,
@@ -98,7 +103,7 @@ class H2SPG(torch.optim.Optimizer):
         _check_range("score_momentum", score_momentum, 0 <= score_momentum < 1, "[0, 1)")
         _check_range("epsilon", epsilon, 0 <= epsilon < 1, "[0, 1)")
         target = make_target(len(groups), target_group_sparsity, target_num_params, target_flops, target_latency)
-        schedule = make_schedule(total_steps, warmup_steps, projection_steps)
+        schedule = make_schedule(total_steps, warmup_steps, projection_steps, selection_periods)
         options = options if lr is None else {"lr": lr, **options}
         self._parameters = NamedParameters(model)
         self._index = GroupIndex(groups, {n: p.shape for n, p in self._parameters.current.items()})
@@ -106,7 +111,7 @@ class H2SPG(torch.optim.Optimizer):
         prefer_fused(self._base, model)
         self._check_coverage()
         if target.num_groups != 0:
-            select([0.0] * len(groups), target)
+            select([0.0] * len(groups), target, ())
         self._select, self._score = select, score
         self._settings = Settings(variant, schedule, target, float(score_momentum), float(epsilon))
         self._run = Run(0, torch.zeros(len(groups), dtype=torch.float64, device="cpu"))
@@ -140,7 +145,7 @@ class H2SPG(torch.optim.Optimizer):
 
     @property
     def chosen(self) -> tuple[Group, ...]:
-        """The groups chosen to become zero, most redundant first; empty until the warm-up ends."""
+        """The groups chosen to become zero, in the order of choice; empty until the warm-up ends."""
         return tuple(self.groups[i] for i in self._run.chosen)
 
     @overload
@@ -168,15 +173,18 @@ class H2SPG(torch.optim.Optimizer):
                 loss = closure()
         with torch.no_grad():
             self._find_parameters()
-            phase = self._settings.schedule.phase(self._run.step)
-            if phase == "warm-up" and self.groups:
-                self._score_groups()
-            if phase == "projection" and bool(self._active.any()):
+            schedule = self._settings.schedule
+            if schedule.scores(self._run.step) and self.groups:
+                self._run.scores = self._averaged_scores()
+            planned = self._plan() if self._run.step + 1 in schedule.choices else None
+            if schedule.phase(self._run.step) == "projection" and bool(self._active.any()):
                 self._projected_step()
             else:
                 self._base_step()
             self._keep_zeros()
         self._run.step += 1
+        if planned is not None:
+            self._choose(planned)
         return loss
 
     def progress(self) -> Progress:
@@ -193,6 +201,8 @@ class H2SPG(torch.optim.Optimizer):
             chosen=tuple(group.name for group in self.chosen),
             zero=tuple(self.groups[i].name for i in run.zeroed),
             group_sparsity=len(run.zeroed) / max(1, len(self.groups)),
+            num_params=sum(p.numel() for p in self._parameters.current.values()),
+            num_zero_params=self._num_zero_params,
         )
 
     @torch.no_grad()
@@ -254,8 +264,8 @@ class H2SPG(torch.optim.Optimizer):
             ]
         self._base.step()
 
-    def _score_groups(self) -> None:
-        """Lines 6 and 7 of Algorithm 3, and in the warm-up's last step line 8."""
+    def _averaged_scores(self) -> Tensor:
+        """Lines 6 and 7 of Algorithm 3."""
         current = self._parameters.current
         sums = self._index.cell_sums({name: (current[name], current[name].grad) for name in self._index.names})
         self._check_sums(sums[:1], "weight")
@@ -265,12 +275,29 @@ class H2SPG(torch.optim.Optimizer):
         if now.shape != x_sq.shape or not bool(now.isfinite().all()):
             raise InputError(f"the score function must return {x_sq.numel()} finite scores, one for each group")
         omega = self._settings.score_momentum
-        scores = omega * self._run.scores + (1 - omega) * now
-        if self._run.step + 1 == self._settings.schedule.warmup and self._settings.target.num_groups != 0:
-            choose = partial(self._select, scores.tolist(), self._settings.target)
-            self._run.chosen = tuple(agreed(choose, scores))
-            self._update_masks()
-        self._run.scores = scores
+        return omega * self._run.scores + (1 - omega) * now
+
+    def _plan(self) -> tuple[int, ...]:
+        """Line 8 of Algorithm 3: groups that reach the target, those that are chosen already among them."""
+        if not self.groups or self._settings.target.num_groups == 0:
+            return ()
+        run = self._run
+        choose = partial(self._select, run.scores.tolist(), self._settings.target, run.chosen)
+        try:
+            return tuple(agreed(choose, run.scores))
+        except BudgetError:
+            if not run.planned:
+                raise
+            return run.planned  # it contains the chosen ones, and reaches the target
+
+    def _choose(self, planned: tuple[int, ...]) -> None:
+        """Choose the next part of the planned groups: after the last choice, all are chosen."""
+        schedule = self._settings.schedule
+        period = schedule.choices.index(self._run.step) + 1
+        self._run.planned = planned
+        count = math.ceil(len(planned) * period / schedule.periods)
+        self._run.chosen = planned[: max(count, len(self._run.chosen))]
+        self._update_masks()
 
     def _projected_step(self) -> None:
         """Lines 12 to 16 of Algorithm 3: base step, then lambda, subgradient and half-space projection."""
@@ -282,7 +309,7 @@ class H2SPG(torch.optim.Optimizer):
         sums = index.cell_sums({name: (x, current[name]) for name, x in before.items()}, difference=True)
         sums = torch.where(self._active_cells, sums, 0.0)
         x_sq, x_dot_g, g_sq = index.group_sums(sums)
-        steps_left = self._settings.schedule.end - self._run.step
+        steps_left = self._settings.schedule.steps_left(self._run.step)
         lam = choose_lambda(x_dot_g, x_sq, g_sq, steps_left)
         alive = self._active & (x_sq > 0)
         rates = index.spread(torch.where(alive, lam / torch.where(alive, x_sq, 1.0).sqrt(), 0.0))
@@ -353,6 +380,7 @@ class H2SPG(torch.optim.Optimizer):
         self._active_names = self._index.names_of(self._active_cells)
         self._before = {name: copy for name, copy in self._before.items() if name in self._active_names}
         self._zeros: ZeroSet = self._index.zero_set(zero_cells)
+        self._num_zero_params = self._index.num_entries(zero_cells)
 
 
 def _check_range(name: str, value: float, inside: bool, interval: str) -> None:

@@ -22,11 +22,13 @@ class Schedule:
         warmup: steps that only score.
         projection: steps after them, at whose end the chosen groups are zero.
         total: steps of the whole training, if known.
+        periods: parts of the projection phase, each with a choice of its own.
     """
 
     warmup: int
     projection: int
     total: int | None
+    periods: int = 1
 
     def phase(self, step: int) -> Phase:
         """Phase of the step that follows ``step`` completed ones."""
@@ -39,14 +41,29 @@ class Schedule:
         """Number of steps after which the chosen groups are zero."""
         return self.warmup + self.projection
 
+    @property
+    def choices(self) -> list[int]:
+        """Numbers of steps after which groups are chosen: as many as there are periods."""
+        return [self.warmup + self.projection * period // self.periods for period in range(self.periods)]
 
-def make_schedule(total: int | None, warmup: int | None, projection: int | None) -> Schedule:
+    def scores(self, step: int) -> bool:
+        """Whether the step that follows ``step`` completed ones still counts for a choice."""
+        return step < self.choices[-1]
+
+    def steps_left(self, step: int) -> int:
+        """Steps of a period that are left after ``step`` completed ones, in the projection phase."""
+        return min(each for each in (*self.choices, self.end) if each > step) - step
+
+
+def make_schedule(total: int | None, warmup: int | None, projection: int | None, periods: int = 1) -> Schedule:
     """The phases from what the user gave; by default a quarter of all steps each for warm-up and projection.
 
     Raises:
-        InputError: numbers below 1, phases longer than the training, or too little said to tell.
+        InputError: numbers below 1, phases longer than the training, more periods than steps of the projection phase,
+            or too little said to tell.
     """
-    for name, value in (("total_steps", total), ("warmup_steps", warmup), ("projection_steps", projection)):
+    numbers = {"total_steps": total, "warmup_steps": warmup, "projection_steps": projection}
+    for name, value in {**numbers, "selection_periods": periods}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")
     if total is None and (warmup is None or projection is None):
@@ -55,7 +72,9 @@ def make_schedule(total: int | None, warmup: int | None, projection: int | None)
             "or both warmup_steps and projection_steps"
         )
     default = max(1, (total or 0) // 4)
-    schedule = Schedule(warmup or default, projection or default, total)
+    schedule = Schedule(warmup or default, projection or default, total, periods)
+    if periods > schedule.projection:
+        raise InputError(f"selection_periods is {periods}, of a projection phase of {schedule.projection} steps")
     if total is not None and schedule.end > total:
         raise InputError(
             f"warm-up ({schedule.warmup} steps) and projection ({schedule.projection} steps) do not fit into "
@@ -76,9 +95,11 @@ class Progress:
         num_groups: number of groups there are.
         num_chosen: number of groups chosen to become zero; 0 until the warm-up ends.
         num_zero: number of chosen groups that are zero.
-        chosen: names of the chosen groups, most redundant first.
+        chosen: names of the chosen groups, in the order of choice, then most redundant first.
         zero: names of those of them that are zero.
         group_sparsity: zero groups over all groups, in [0, 1].
+        num_params: scalar parameters of the model.
+        num_zero_params: those of them that the zero groups hold at zero; what dies with them is not counted.
     """
 
     phase: Phase
@@ -91,6 +112,8 @@ class Progress:
     chosen: tuple[str, ...]
     zero: tuple[str, ...]
     group_sparsity: float
+    num_params: int
+    num_zero_params: int
 
     @property
     def _steps(self) -> str:
@@ -114,6 +137,7 @@ class Progress:
         waiting = [name for name in self.chosen if name not in self.zero]
         table.add_row("target", str(self.target))
         table.add_row("groups", f"{self.num_groups}, {self.num_chosen} chosen, {self.num_zero} at zero")
+        table.add_row("parameters", f"{self.num_params:,}, {self.num_zero_params:,} at zero")
         table.add_row("at zero", escape(", ".join(self.zero)) or "none")
         if waiting:
             table.add_row("on their way", escape(", ".join(waiting)))

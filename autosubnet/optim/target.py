@@ -40,10 +40,11 @@ class Target:
         return {name: value for name, value in given.items() if value is not None}
 
 
-SelectFunction = Callable[[Sequence[float], Target], list[int]]
-"""``select(scores, target)``: groups that can be removed together and reach the target, most redundant first.
+SelectFunction = Callable[[Sequence[float], Target, Sequence[int]], list[int]]
+"""``select(scores, target, taken)``: groups that can be removed together and reach the target.
 
-Gets the redundancy score of each group, the larger the more redundant; raises ``BudgetError`` if it finds no such set.
+Gets the redundancy score of each group, the larger the more redundant, and the groups that were chosen before; returns
+these, then others, most redundant first. Raises ``BudgetError`` if it finds no such set.
 """
 
 

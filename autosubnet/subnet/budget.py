@@ -26,6 +26,7 @@ def select_within(
     make: Callable[[], Validity],
     costs: Costs,
     savings: Mapping[str, Sequence[float]],
+    taken: Sequence[int] = (),
 ) -> list[int]:
     """Choose groups that may go together, such that what is left costs no more than the limits.
 
@@ -33,36 +34,38 @@ def select_within(
         limits: by name, what may be left.
         groups: all groups.
         scores: their redundancy scores, the larger the more redundant.
-        make: returns the empty set, to grow.
+        make: returns the set that holds the taken groups alone, to grow.
         costs: counts what is left.
         savings: by name, what each group saves by itself, roughly.
+        taken: positions of groups that go in any case.
 
     Returns:
-        Positions of the chosen groups, most redundant first.
+        Positions of the taken groups, then of the chosen ones, most redundant first.
 
     Raises:
         BudgetError: no such set was found; says how near the search came.
     """
-    search = _Search(limits, groups, costs)
+    search = _Search(limits, groups, costs, taken)
     if search.meets([]):
-        return []
+        return [*taken]
     losses = [max(scores) - score for score in scores]
-    worth = _worth(limits, costs.without([]), savings)
+    worth = _worth(limits, search.left([]), savings)
+    rest = [i for i in range(len(groups)) if i not in taken]
     orders = [
-        sorted(range(len(groups)), key=lambda i: (losses[i] / worth[i] if worth[i] > 0 else float("inf"), -worth[i])),
-        sorted(range(len(groups)), key=lambda i: losses[i]),
-        sorted(range(len(groups)), key=lambda i: -worth[i]),
+        sorted(rest, key=lambda i: (losses[i] / worth[i] if worth[i] > 0 else float("inf"), -worth[i])),
+        sorted(rest, key=lambda i: losses[i]),
+        sorted(rest, key=lambda i: -worth[i]),
     ]
     found: list[list[int]] = []
     for order in orders:
-        taken = greedy(make(), groups, order, len(groups))
-        if search.meets(taken):
-            count = search.shortest(taken, worth)
-            found.append(search.pruned(sorted(taken[:count], key=lambda i: losses[i]), worth))
+        most = greedy(make(), groups, order, len(groups))
+        if search.meets(most):
+            count = search.shortest(most, worth)
+            found.append(search.pruned(sorted(most[:count], key=lambda i: losses[i]), worth))
     if not found:
         raise BudgetError(search.nearest())
     best = min(found, key=lambda chosen: sum(losses[i] for i in chosen))
-    return sorted(best, key=lambda i: losses[i])
+    return [*taken, *sorted(best, key=lambda i: losses[i])]
 
 
 def _worth(
@@ -77,33 +80,40 @@ def _worth(
 
 
 class _Search:
-    def __init__(self, limits: Mapping[str, float], groups: Sequence[Group], costs: Costs) -> None:
+    def __init__(
+        self, limits: Mapping[str, float], groups: Sequence[Group], costs: Costs, taken: Sequence[int]
+    ) -> None:
         self.limits = limits
         self.groups = groups
         self.costs = costs
+        self.taken = taken
         self.tried: list[dict[str, float]] = []
+
+    def left(self, chosen: Sequence[int]) -> dict[str, float]:
+        """Return the costs of what is left without the taken groups and these."""
+        return self.costs.without(self.groups[i] for i in (*self.taken, *chosen))
 
     def meets(self, chosen: Sequence[int]) -> bool:
         """Whether what is left without these groups is within all limits."""
-        left = self.costs.without(self.groups[i] for i in chosen)
+        left = self.left(chosen)
         self.tried.append(left)
         return all(left[name] <= limit for name, limit in self.limits.items())
 
-    def shortest(self, taken: Sequence[int], worth: Sequence[float]) -> int:
-        """Return the length of the shortest beginning of ``taken``, which meets the limits, that does too.
+    def shortest(self, order: Sequence[int], worth: Sequence[float]) -> int:
+        """Return the length of the shortest beginning of ``order``, which meets the limits, that does too.
 
         The search starts where the estimates say and widens from there; a network is counted for each step.
         """
-        saved = list(accumulate(worth[i] for i in taken))
-        guess = min(bisect_left(saved, 1.0) + 1, len(taken))
-        low, high, step = 0, len(taken), 1  # the limits are not met at low, and met at high
+        saved = list(accumulate(worth[i] for i in order))
+        guess = min(bisect_left(saved, 1.0) + 1, len(order))
+        low, high, step = 0, len(order), 1  # the limits are not met at low, and met at high
         while low < guess < high:
-            if self.meets(taken[:guess]):
+            if self.meets(order[:guess]):
                 high, guess = guess, guess - step
             else:
                 low, guess = guess, guess + step
             step *= 2
-        return bisect_left(range(high), True, lo=low + 1, key=lambda length: self.meets(taken[:length]))
+        return bisect_left(range(high), True, lo=low + 1, key=lambda length: self.meets(order[:length]))
 
     def pruned(self, chosen: list[int], worth: Sequence[float]) -> list[int]:
         """Return a set that meets the limits without those that are not needed, looked for from the end."""
@@ -118,7 +128,7 @@ class _Search:
 
     def _slack(self, chosen: Sequence[int]) -> float:
         """Return how much less than the limits is left, as ``worth`` counts it."""
-        left, full = (self.costs.without(self.groups[i] for i in each) for each in (chosen, ()))
+        left, full = self.left(chosen), self.left(())
         excess = {name: full[name] - limit for name, limit in self.limits.items() if full[name] > limit}
         return sum((self.limits[name] - left[name]) / each for name, each in excess.items())
 

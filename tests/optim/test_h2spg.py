@@ -226,7 +226,7 @@ def test_same_seed_same_groups_and_gradients_are_left_alone() -> None:
 def test_selection_gets_scores_and_target_and_decides() -> None:
     calls: list[tuple[list[float], Target]] = []
 
-    def select(scores: Sequence[float], target: Target) -> list[int]:
+    def select(scores: Sequence[float], target: Target, taken: Sequence[int]) -> list[int]:
         calls.append((list(scores), target))
         return not_all_branches(scores, target)
 
@@ -252,7 +252,7 @@ def test_number_of_groups_is_rounded_down(target: float, count: int, k: int) -> 
     groups = [group(f"g{i}", *whole("head.bias")) for i in range(count)]
     asked: list[int | None] = []
 
-    def select(scores: Sequence[float], target: Target) -> list[int]:
+    def select(scores: Sequence[float], target: Target, taken: Sequence[int]) -> list[int]:
         asked.append(target.num_groups)
         return first(scores, target)
 
@@ -275,7 +275,7 @@ def test_a_chosen_group_that_is_zero_already_stays_zero_from_the_start() -> None
     model = make_toy()
     model.table.requires_grad_(False).zero_()
 
-    def pick_the_table(scores: Sequence[float], target: Target) -> list[int]:
+    def pick_the_table(scores: Sequence[float], target: Target, taken: Sequence[int] = ()) -> list[int]:
         return [4, *(i for i in range(len(scores)) if i != 4)][: target.num_groups]
 
     optimizer = make(model, pick_the_table)
@@ -339,6 +339,8 @@ def test_progress_tells_each_phase() -> None:
     train(model, optimizer, range(5, 13))
     progress = optimizer.progress()
     assert progress.group_sparsity == 0.5
+    assert progress.num_params == sum(p.numel() for p in model.parameters())
+    assert progress.num_zero_params == sum(int(mask.sum()) for mask in entries(model, optimizer.chosen).values())
     assert str(progress) == "training, step 13 of 20: 3 of 3 chosen groups are zero, group sparsity 50%"
 
 
@@ -355,6 +357,7 @@ def test_progress_as_a_table() -> None:
     assert "warm-up, step 0 of 20" in before
     assert "3 groups at zero" in before
     assert "6, 3 chosen, 3 at zero" in after
+    assert f"{optimizer.progress().num_zero_params:,} at zero" in after
     assert all(name in after for name in optimizer.progress().zero)
     assert len(optimizer.progress().zero) == 3
 

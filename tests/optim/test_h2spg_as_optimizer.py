@@ -112,7 +112,7 @@ def test_step_hooks_are_called_once() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 3, 5, 9, 13, 17])
-@pytest.mark.parametrize(("variant", "options"), VARIANTS)
+@pytest.mark.parametrize(("variant", "options"), [*VARIANTS, ("sgd", {"selection_periods": 4})])
 def test_a_resumed_run_continues_bit_for_bit(variant: str, options: dict[str, Any], at: int) -> None:
     model = make_toy()
     optimizer = make(model, variant=variant, **options)

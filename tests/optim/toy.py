@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from autosubnet.errors import BudgetError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.optim import H2SPG
-from autosubnet.optim.target import Target
+from autosubnet.optim.target import SelectFunction, Target
 
 
 class Toy(nn.Module):
@@ -64,16 +64,16 @@ def ranked(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda i: -scores[i])
 
 
-def first(scores: Sequence[float], target: Target) -> list[int]:
+def first(scores: Sequence[float], target: Target, taken: Sequence[int] = ()) -> list[int]:
     """Every set is valid."""
-    return ranked(scores)[: target.num_groups]
+    return [*taken, *(i for i in ranked(scores) if i not in taken)][: target.num_groups]
 
 
-def not_all_branches(scores: Sequence[float], target: Target) -> list[int]:
+def not_all_branches(scores: Sequence[float], target: Target, taken: Sequence[int] = ()) -> list[int]:
     """One of the three branches must stay, as a connectivity check would demand."""
-    chosen: list[int] = []
+    chosen = [*taken]
     k = target.num_groups or 0
-    for i in ranked(scores):
+    for i in (i for i in ranked(scores) if i not in taken):
         if len(chosen) < k and not {0, 1, 2} <= {*chosen, i}:
             chosen.append(i)
     if len(chosen) < k:
@@ -94,7 +94,7 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def make(model: nn.Module, select: Callable[[Sequence[int], int], list[int]] = first, **options: Any) -> H2SPG:
+def make(model: nn.Module, select: SelectFunction = first, **options: Any) -> H2SPG:
     defaults: dict[str, Any] = {"lr": 0.05, "warmup_steps": 5, "projection_steps": 8}
     return H2SPG(model, GROUPS, select, **(defaults | options))
 
