@@ -179,6 +179,7 @@ class AutoSubnet:
         target_flops: float | None = None,
         target_latency: float | None = None,
         latency: Latency = "eager",
+        model: nn.Module | None = None,
         **options: Any,
     ) -> H2SPG:
         """Return the H2SPG optimizer over all parameters of the model (OTOv3, Algorithm 3).
@@ -198,15 +199,18 @@ class AutoSubnet:
             target_latency: seconds that it may take on the example inputs. Budgets count all that dies with the groups.
             latency: how that is measured: ``"eager"`` for PyTorch on the device of the model, ``"onnx"`` for ONNX
                 Runtime on the CPU, or a function of your own from a network to what it costs.
+            model: what is trained, where that is not the model that was given but a copy of it with parameters of the
+                same names, such as one that ``fully_shard`` has split; what it has learned is loaded back afterwards.
             **options: ``params``, ``score``, ``score_momentum`` and ``epsilon`` as in
                 :class:`autosubnet.optim.H2SPG`, and those of the base optimizer (``momentum``, ``weight_decay``, ...).
 
         Raises:
             InputError: an option is out of range.
+            GroupError: ``model`` has other parameters.
             BudgetError: no set of groups was found that reaches the target and can be removed together.
         """
         self._optimizer = H2SPG(
-            self.model,
+            self.model if model is None else model,
             self.groups,
             Selection(self._view, self.groups, self._validity, latency),
             lr=lr,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autosubnet.errors import InputError
+from autosubnet.optim.sharding import is_split
 
 VARIANTS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -43,11 +44,14 @@ def prefer_fused(base: torch.optim.Optimizer, model: nn.Module) -> None:
     """Switch to torch's fused kernels where nobody chose between them and ``foreach``.
 
     They read and write each tensor once, which more than pays for what H2SPG reads besides. Left alone:
-    parameter groups that are not floating point on a CPU or a CUDA device, and models with sparse gradients.
+    parameter groups that are not floating point on a CPU or a CUDA device, or are split over processes, and models with
+    sparse gradients.
     """
     if any(getattr(module, "sparse", False) is True for module in model.modules()):
         return
     for group in base.param_groups:
-        fits = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"])
+        fits = all(
+            p.is_floating_point() and p.device.type in ("cpu", "cuda") and not is_split(p) for p in group["params"]
+        )
         if fits and group["fused"] is None and group["foreach"] is None:
             group["fused"] = True

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from autosubnet.errors import GroupError
 from autosubnet.graph.groups import Group, ParameterSlice
+from autosubnet.optim.sharding import is_split, split_as, whole
 
 _CPU = torch.device("cpu")  # said wherever a tensor is made: the default device may be another
 _PIECE = 1 << 17  # entries; three tensors of so many float32 fit into a core's second-level cache
@@ -78,6 +79,7 @@ class ZeroSet:
     def __init__(self, whole: frozenset[str], partial: dict[str, tuple[_Block, Tensor]]) -> None:
         self.whole = whole
         self.names = (*whole, *partial)
+        self._partial = partial
         self._fill: dict[str, tuple[int | None, Tensor]] = {}
         for name, (block, mask) in partial.items():
             if len(block.dims) == 1:
@@ -89,6 +91,10 @@ class ZeroSet:
         """Set to zero the entries of ``tensor``, shaped like parameter ``name``, that are in the set."""
         if name in self.whole:
             tensor.zero_()
+            return
+        if is_split(tensor):
+            block, mask = self._partial[name]
+            tensor.masked_fill_(split_as(block.broadcast(mask).expand(block.shape).to(tensor.device), tensor), 0)
             return
         dim, where = self._fill[name]
         if where.device != tensor.device:
@@ -194,7 +200,8 @@ class GroupIndex:
         if not block.dims:
             target.sub_(x, alpha=own.item())
         else:
-            target.sub_(x * block.broadcast(own.to(x.device, x.dtype)))
+            spread = block.broadcast(own.to(x.device, x.dtype))
+            target.sub_(x * (split_as(spread.expand(block.shape), x) if is_split(x) else spread))
 
     def first_non_finite(self, sums: Tensor) -> str | None:
         """The first parameter with a NaN or infinite sum in what ``cell_sums`` returned, if any."""
@@ -240,7 +247,8 @@ def _check_slice(group: Group, piece: ParameterSlice, shapes: Mapping[str, Seque
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Dense, and at least float32, so that sums of half-precision products neither overflow nor stall."""
+    """Whole, dense, and at least float32: sums of half-precision products then neither overflow nor stall."""
+    x = whole(x)
     dense = x.to_dense() if x.is_sparse else x
     return dense.float() if dense.dtype in (torch.float16, torch.bfloat16) else dense
 

@@ -32,6 +32,7 @@ from autosubnet.optim.half_space import choose_lambda, leaves_half_space
 from autosubnet.optim.parameters import NamedParameters, replace_parameters
 from autosubnet.optim.saliency import ScoreFunction, redundancy_score
 from autosubnet.optim.schedule import Progress, make_schedule
+from autosubnet.optim.sharding import is_split
 from autosubnet.optim.target import SelectFunction, make_target
 
 _OWN_STATE = (
@@ -322,7 +323,8 @@ class H2SPG(torch.optim.Optimizer):
     def _remember(self, name: str, parameter: Tensor) -> Tensor:
         """A copy of the parameter; its memory is used again in the next step."""
         copy = self._before.get(name)
-        if copy is None or copy.device != parameter.device or copy.dtype != parameter.dtype:
+        alike = copy is not None and is_split(copy) == is_split(parameter)
+        if copy is None or not alike or copy.device != parameter.device or copy.dtype != parameter.dtype:
             copy = self._before[name] = torch.empty_like(parameter)
         return copy.copy_(parameter)
 

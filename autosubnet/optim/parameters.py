@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autosubnet.errors import StateError
+from autosubnet.optim.sharding import split_as, whole
 
 
 class NamedParameters:
@@ -63,7 +64,7 @@ def replace_parameters(optimizer: torch.optim.Optimizer, replaced: Mapping[Tenso
 
 
 def _like(value: Any, old: Tensor, new: Tensor) -> Any:
-    """State shaped like the old parameter on the new one's device, in its dtype; step counters and the like as is."""
+    """State shaped like the old parameter as the new one is: device, dtype, split; step counters and the like as is."""
     if isinstance(value, Tensor) and value.shape == old.shape and value.dim() > 0:
-        return value.to(new)
+        return split_as(whole(value).to(new.device, new.dtype), new)
     return value

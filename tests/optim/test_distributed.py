@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import fully_shard
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from autosubnet import AutoSubnet
 from autosubnet.errors import BudgetError, StateError
+from autosubnet.optim import H2SPG
 
 STEPS, BATCH = 12, 16
 
@@ -35,6 +39,19 @@ class Net(nn.Module):
         return self.head(x + sum(branch(x) * (1 + number) for number, branch in enumerate(self.branches)))
 
 
+class Joined(nn.Module):
+    """Blocks side by side behind which a norm has a slice for each: groups hold parts of parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv1d(1, 3, 3, padding=1) for _ in range(4))
+        self.norm, self.head = nn.InstanceNorm1d(12, affine=True), nn.Conv1d(12, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(torch.cat([block(x.unsqueeze(1)) for block in self.blocks], 1))
+        return self.head(x).square().mean(2)
+
+
 def batches() -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     for _ in range(STEPS):
@@ -42,13 +59,13 @@ def batches() -> Iterator[tuple[Tensor, Tensor]]:
         yield rows, rows[:, :3].argmax(1)
 
 
-def train(**options: Any) -> dict[str, Any]:
+def train(kind: type[nn.Module] = Net, **options: Any) -> dict[str, Any]:
     """Train on this process's share of each batch; return the choice, the scores and the weights."""
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.manual_seed(0)
-    net = Net().double()
+    net = kind().double()
     oto = AutoSubnet(net, torch.randn(4, 6, dtype=torch.float64))
-    optimizer = oto.h2spg(lr=0.05, momentum=0.9, total_steps=STEPS, **options)
+    optimizer = made(oto, **options)
     model = DistributedDataParallel(net) if world > 1 else net
     for rows, labels in batches():
         optimizer.zero_grad()
@@ -60,6 +77,41 @@ def train(**options: Any) -> dict[str, Any]:
         "scores": optimizer.scores,
         "weights": net.state_dict(),
     }
+
+
+def made(oto: AutoSubnet, **options: Any) -> H2SPG:
+    momentum = {} if "variant" in options else {"momentum": 0.9}
+    assert any(part.indices for group in oto.groups for part in group.slices) == isinstance(oto.model, Joined)
+    return oto.h2spg(lr=0.05, total_steps=STEPS, **momentum, **options)
+
+
+def train_split(kind: type[nn.Module] = Net, **options: Any) -> dict[str, Any]:
+    """As ``train``, with every parameter split over the processes (FSDP2)."""
+    torch.manual_seed(0)
+    net = kind().double()
+    oto = AutoSubnet(net, torch.randn(4, 6, dtype=torch.float64))
+    model = copy.deepcopy(net)
+    for each in (*next(m for m in model.children() if isinstance(m, nn.ModuleList)), model):
+        fully_shard(each)
+    optimizer = made(oto, model=model, **options)
+    for rows, labels in batches():
+        optimizer.zero_grad()
+        mine = slice(dist.get_rank(), None, dist.get_world_size())
+        cross_entropy(model(rows[mine]), labels[mine]).backward()
+        optimizer.step()
+    net.load_state_dict(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)))
+    subnet = oto.construct_subnet()
+    return {
+        "chosen": optimizer.progress().chosen,
+        "zero": optimizer.progress().num_zero,
+        "scores": optimizer.scores,
+        "weights": net.state_dict(),
+        "left": sum(parameter.numel() for parameter in subnet.parameters()),
+    }
+
+
+def split_by_rank(**options: Any) -> Callable[[], Any]:
+    return lambda: train_split(**options)
 
 
 def by_rank(**options: Any) -> Callable[[], Any]:
@@ -134,6 +186,26 @@ def test_every_process_ends_with_the_same_network_as_a_single_one(world: int, tm
         torch.testing.assert_close(each["scores"], alone["scores"], rtol=1e-9, atol=1e-9)
         for name, weight in each["weights"].items():
             assert torch.equal(weight, together[0]["weights"][name])
+            assert torch.equal(weight == 0, alone["weights"][name] == 0)
+            torch.testing.assert_close(weight, alone["weights"][name], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"variant": "adamw"}, {"target_num_params": 300}, {"kind": Joined}, {"selection_periods": 2}],
+    ids=str,
+)
+def test_split_parameters_end_as_whole_ones(world: int, options: dict[str, Any], tmp_path: Path) -> None:
+    alone = train(**options)
+    together = results(world, tmp_path, split_by_rank(**options))
+    assert alone["zero"] == len(alone["chosen"]) > 0
+    for each in together:
+        assert not isinstance(each, str), each
+        assert each["chosen"] == alone["chosen"]
+        assert each["left"] < sum(weight.numel() for weight in alone["weights"].values())
+        for name, weight in each["weights"].items():
             assert torch.equal(weight == 0, alone["weights"][name] == 0)
             torch.testing.assert_close(weight, alone["weights"][name], rtol=1e-7, atol=1e-9)
 
