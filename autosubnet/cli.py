@@ -60,8 +60,9 @@ def search(
 
         settings = Settings(supernet, data, data_dir, epochs, batch_size, lr, sparsity, num_params, flops, width, seed)
         result = run(settings, out, _command(), console, resume=resume)
-        console.print(_result_table(f"{supernet} on {data}", result.rows()))
-        console.print(f"Everything is in {out}; begin with {out / 'report.html'}", soft_wrap=True, highlight=False)
+        if result is not None:  # one of several processes tells
+            console.print(_result_table(f"{supernet} on {data}", result.rows()))
+            console.print(f"Everything is in {out}; begin with {out / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 @app.command()

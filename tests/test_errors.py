@@ -314,6 +314,12 @@ def test_a_model_with_weights_that_are_no_numbers_can_still_be_analysed() -> Non
     assert AutoSubnet(model, inputs).groups == expected
 
 
+def test_a_copy_to_train_that_is_none() -> None:
+    oto = AutoSubnet(*resnet())
+    with pytest.raises(GroupError, match="which is no parameter of the model"):
+        oto.h2spg(lr=0.1, total_steps=8, model=nn.Linear(2, 2))
+
+
 @pytest.mark.parametrize(("spoil", "word"), [("weight", "weight"), ("gradient", "gradient")])
 def test_training_on_what_is_no_number_stops(spoil: str, word: str) -> None:
     model, inputs = resnet()

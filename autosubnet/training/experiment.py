@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 from rich.console import Console
 from torch import fx, nn
@@ -117,8 +118,10 @@ def _status(progress: Progress) -> str:
     return f"{progress.phase}, {progress.num_zero} of {progress.num_groups} groups at zero"
 
 
-def run(settings: Settings, out: Path, command: str, console: Console | None = None, *, resume: bool = False) -> Result:
-    """Do the main job and fill the folder ``out``.
+def run(
+    settings: Settings, out: Path, command: str, console: Console | None = None, *, resume: bool = False
+) -> Result | None:
+    """Do the main job and fill the folder ``out``; under ``accelerate launch`` the first process fills it.
 
     Args:
         settings: what to do.
@@ -128,7 +131,7 @@ def run(settings: Settings, out: Path, command: str, console: Console | None = N
         resume: go on where an earlier run into ``out`` was interrupted; it starts anew where there is none.
 
     Returns:
-        What was measured, also in ``out/result.json``.
+        What was measured, also in ``out/result.json``; ``None`` on other processes than the first.
 
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training.
@@ -139,9 +142,13 @@ def run(settings: Settings, out: Path, command: str, console: Console | None = N
         raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
     model, data = build(settings, load(settings.data, settings.data_dir))
     checkpoint = out / CHECKPOINT
-    if not resume:
+    processes = Accelerator()
+    if not resume and processes.is_main_process:
         checkpoint.unlink(missing_ok=True)
+    processes.wait_for_everyone()
     found = search(model, data, settings, console, checkpoint)
+    if not processes.is_main_process:
+        return None
     images = data.test.tensors[0][:_EXAMPLES]
     paths = {"supernet": out / "supernet.onnx", "subnet": out / "subnet.onnx"}
     networks = {"supernet": model, "subnet": found.subnet}

@@ -1,5 +1,8 @@
 """The reference training loop: cross-entropy on `accelerate`, one progress bar, nothing special for H2SPG.
 
+Under ``accelerate launch`` the processes share each batch, so that what is trained does not depend on their number but
+for batch statistics.
+
 Any ``torch.optim.Optimizer`` fits, so that a search and its baseline differ in the optimizer alone.
 """
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DataLoaderConfiguration, set_seed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import nn
@@ -57,7 +60,7 @@ def train(
         optimizer: over the model's parameters.
         part: images and labels.
         epochs: passes over them.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         seed: of the order of the images, and of everything random in the model.
         title: what the progress bar is called.
         status: a few words on the state of the search, shown behind the bar.
@@ -69,7 +72,7 @@ def train(
         The mean loss of every epoch.
 
     Raises:
-        InputError: see :func:`num_steps`.
+        InputError: see :func:`num_steps`; or the batch size is no multiple of the number of processes.
         StateError: the checkpoint is none, or of another run.
     """
     steps = num_steps(part, batch_size, epochs)
@@ -77,12 +80,15 @@ def train(
     order = torch.Generator().manual_seed(seed)
     loader = DataLoader(part, batch_size=batch_size, shuffle=True, drop_last=True, generator=order)
     schedule = CosineAnnealingLR(optimizer, T_max=steps)
-    accelerator = Accelerator()
+    # A step is one batch of this size, however many processes share it.
+    accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    if batch_size % accelerator.num_processes:
+        raise InputError(f"The batch size is {batch_size}, which {accelerator.num_processes} processes cannot share.")
     run = Run(model, optimizer, schedule, order, about or {})
     model, prepared, batches = accelerator.prepare(model, optimizer, loader)
     losses = run.read(checkpoint) if checkpoint is not None and checkpoint.exists() else []
     model.train()
-    with _progress_bar(console) as progress:
+    with _progress_bar(console, disable=not accelerator.is_main_process) as progress:
         done = len(losses) * (steps // epochs)
         task = progress.add_task(title, total=steps, completed=done, loss="", status=status())
         for _ in range(len(losses), epochs):
@@ -95,14 +101,14 @@ def train(
                 schedule.step()
                 total += loss.detach()
                 progress.update(task, advance=1, status=status())
-            losses.append(total.item() / len(batches))
+            losses.append(accelerator.reduce(total, "mean").item() / len(batches))
             progress.update(task, loss=f"loss {losses[-1]:.3f}")
             if checkpoint is not None and accelerator.is_main_process:
                 run.write(checkpoint, losses)
     return losses
 
 
-def _progress_bar(console: Console | None) -> Progress:
+def _progress_bar(console: Console | None, *, disable: bool) -> Progress:
     return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=24),
@@ -111,6 +117,7 @@ def _progress_bar(console: Console | None) -> Progress:
         TextColumn("{task.fields[status]}", style="magenta"),
         TimeRemainingColumn(),
         console=console,
+        disable=disable,
     )
 
 
