@@ -39,9 +39,10 @@ def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
     A graph that casts may cast float64 down, to a dtype that was another when it was captured: then only the dtypes
     of the example inputs tell whether the two are equal.
     """
+    model = _copy(trace.model).double()
     wide = Pair(
-        _copy(trace.model).double(),
-        copy.deepcopy(subnet).double(),
+        model,
+        copy.deepcopy(subnet, _in_common(trace.model, subnet, model)).double(),
         Inputs(trace.args, trace.kwargs).map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor),
         torch.float64,
     )
@@ -51,6 +52,16 @@ def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
             return
     own = Pair(_copy(trace.model), copy.deepcopy(subnet), Inputs(trace.args, trace.kwargs), torch.float32)
     yield replace(own, dtype=max(_dtypes(own.model, own.inputs), key=_coarseness, default=torch.float32))
+
+
+def _in_common(model: nn.Module, subnet: nn.Module, wide: nn.Module) -> dict[int, Any]:
+    """Return, by the identity of the subnet's, the wide parameters that can stand for both: those of equal values."""
+    theirs, copies = dict(model.named_parameters()), dict(wide.named_parameters())
+    return {
+        id(parameter): copies[name]
+        for name, parameter in subnet.named_parameters()
+        if name in theirs and torch.equal(parameter, theirs[name])
+    }
 
 
 def _runs(pair: Pair) -> bool:
