@@ -182,6 +182,9 @@ class Drawing(ABC):
             return self.put(joint, *operands, dim=self.channel_dim + 1)
         if joint.startswith("stack"):
             return self.put(joint, *operands, dim=self.choose((0, 1)))
+        if joint in {"sub", "rsub"}:
+            taken_away = operands[joint == "sub"]
+            self.pool = [value for value in self.pool if value != taken_away]  # added again, it would be gone
         return self.put(joint, *operands)
 
     def cat(self, first: int, norm: bool) -> int:
