@@ -21,7 +21,7 @@ from autosubnet.graph.explain import explain
 from autosubnet.graph.groups import Group, Refusal
 from autosubnet.graph.partition import build_partition
 from autosubnet.graph.segments import build_dependency_graph
-from autosubnet.graph.validity import Validity, required
+from autosubnet.graph.validity import Anything, Validity, required
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, carry_optimizer
 from autosubnet.selection import Latency, Selection
@@ -225,6 +225,25 @@ class AutoSubnet:
             target_latency=target_latency,
             **options,
         )
+        return self._optimizer
+
+    def dhspg(self, lr: float | None = None, *, latency: Latency = "eager", **options: Any) -> H2SPG:
+        """Return H2SPG without the hierarchy, the baseline of OTOv3's ablation (Section 3.2; DHSPG of OTOv2).
+
+        The most redundant groups are chosen whether or not they can go together, so that what is left may ignore its
+        inputs. The steps are H2SPG's.
+
+        Args:
+            lr: as for :meth:`h2spg`.
+            latency: the same.
+            **options: the same.
+
+        Raises:
+            InputError: an option is out of range.
+            BudgetError: all groups together do not reach the target.
+        """
+        select = Selection(self._view, self.groups, lambda: Anything(self._view, self._required), latency)
+        self._optimizer = H2SPG(self.model, self.groups, select, lr=lr, **options)
         return self._optimizer
 
     def carry_optimizer(self, optimizer: torch.optim.Optimizer, subnet: fx.GraphModule) -> torch.optim.Optimizer:

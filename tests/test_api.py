@@ -18,7 +18,7 @@ from torch.nn.utils import prune
 
 import autosubnet
 from autosubnet import AutoSubnet
-from autosubnet.errors import AutoSubnetWarning, GroupError, InputError
+from autosubnet.errors import AutoSubnetWarning, BudgetError, GroupError, InputError
 from autosubnet.subnet import Report
 
 # ---------------------------------------------------------------- names
@@ -115,6 +115,24 @@ def test_a_model_without_groups_says_so_plainly_and_comes_back_equal() -> None:
     assert torch.equal(oto.construct_subnet()(x), model(x))
     optimizer = oto.h2spg(lr=0.1, total_steps=4)
     assert optimizer.groups == ()
+
+
+def test_without_the_hierarchy_groups_go_that_cannot_go_together() -> None:
+    model, (x,) = demo()
+    oto = AutoSubnet(model, x)
+    rows = [torch.randn_like(x) for _ in range(8)]
+    with pytest.raises(BudgetError):
+        oto.h2spg(lr=0.01, total_steps=8, target_group_sparsity=1.0)
+    optimizer = oto.dhspg(lr=0.01, total_steps=8, target_group_sparsity=1.0)
+    for each in rows:
+        optimizer.zero_grad()
+        model(each).square().mean().backward()
+        optimizer.step()
+    assert optimizer.progress().num_zero == len(oto.groups)
+    assert not oto.is_valid(optimizer.chosen)
+    with pytest.warns(AutoSubnetWarning, match="no longer depends on any input"):
+        subnet = oto.construct_subnet()
+    assert torch.equal(subnet(x), subnet(rows[0]))
 
 
 def test_explain_names_parameters_proof_reader_and_what_dies() -> None:

@@ -94,6 +94,14 @@ class Validity:
         return result
 
 
+class Anything(Validity):
+    """A set of removed groups that may be any: what is left of the network may ignore its inputs (DHSPG)."""
+
+    def is_valid(self) -> bool:
+        """Whatever is removed."""
+        return True
+
+
 def required(view: GraphView, names: Iterable[str] | None) -> list[fx.Node]:
     """Return the inputs that outputs must keep depending on.
 
