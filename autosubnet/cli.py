@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(emoji=False)
 _DEFAULT = Settings()
-_NAMES = "demo, timm:NAME, torchvision:NAME or package.module:factory"
+_NAMES = "demo, stacked_unets, super_resnet, timm:NAME, torchvision:NAME or package.module:factory"
 
 
 @app.callback()
@@ -50,7 +50,7 @@ def search(
     sparsity: Annotated[float | None, typer.Option(help="share of the groups to remove, 0 to 1; else 0.5")] = None,
     num_params: Annotated[float | None, typer.Option(help="parameters that may be left, instead")] = None,
     flops: Annotated[float | None, typer.Option(help="FLOPs for one image that may be left, instead")] = None,
-    width: Annotated[float | None, typer.Option(help="factor on the channels of demo, else 1.0")] = _DEFAULT.width,
+    width: Annotated[float | None, typer.Option(help="factor on the channels of our own supernets")] = _DEFAULT.width,
     seed: Annotated[int, typer.Option(help="of weights, data order and search")] = _DEFAULT.seed,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
 ) -> None:

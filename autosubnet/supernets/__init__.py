@@ -2,5 +2,7 @@
 
 from autosubnet.supernets.demo import DemoSupNet
 from autosubnet.supernets.registry import create, create_with_inputs, names
+from autosubnet.supernets.stacked_unets import StackedUnets
+from autosubnet.supernets.super_resnet import SuperResNet
 
-__all__ = ["DemoSupNet", "create", "create_with_inputs", "names"]
+__all__ = ["DemoSupNet", "StackedUnets", "SuperResNet", "create", "create_with_inputs", "names"]

@@ -1,4 +1,4 @@
-"""Supernets by name: ``demo``, ``timm:NAME``, ``torchvision:NAME``, and anybody's by ``package.module:factory``.
+"""Supernets by name: our own, ``timm:NAME``, ``torchvision:NAME``, and anybody's by ``package.module:factory``.
 
 A new supernet of this package is one more entry of ``_SUPERNETS``; a new model library one more of ``_ZOOS``.
 """
@@ -17,6 +17,8 @@ from torch import nn
 
 from autosubnet.errors import InputError
 from autosubnet.supernets.demo import DemoSupNet
+from autosubnet.supernets.stacked_unets import StackedUnets
+from autosubnet.supernets.super_resnet import SuperResNet
 
 _WEIGHT_ARGUMENTS = ("pretrained", "weights", "weights_backbone")
 
@@ -58,7 +60,11 @@ class _Zoo:
     build: Callable[..., nn.Module]
 
 
-_SUPERNETS: dict[str, Callable[..., nn.Module]] = {"demo": DemoSupNet}
+_SUPERNETS: dict[str, Callable[..., nn.Module]] = {
+    "demo": DemoSupNet,
+    "stacked_unets": StackedUnets,
+    "super_resnet": SuperResNet,
+}
 _ZOOS = {"timm": _Zoo(_timm_names, _timm_model), "torchvision": _Zoo(_torchvision_names, _torchvision_model)}
 
 
@@ -72,9 +78,9 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     """Build a supernet with random weights; none are ever downloaded.
 
     Args:
-        name: ``"demo"``, ``"timm:NAME"``, ``"torchvision:NAME"`` (such as ``"torchvision:resnet18"``), or
-            ``"package.module:factory"``: something callable in a module that can be imported, which returns a model,
-            or a model and its example inputs.
+        name: ``"demo"``, ``"stacked_unets"``, ``"super_resnet"``, ``"timm:NAME"``, ``"torchvision:NAME"`` (such as
+            ``"torchvision:resnet18"``), or ``"package.module:factory"``: something callable in a module that can be
+            imported, which returns a model, or a model and its example inputs.
         **kwargs: for the supernet's class, ``timm.create_model``, ``torchvision.models.get_model`` or the factory.
 
     Returns:
