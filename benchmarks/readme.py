@@ -153,17 +153,37 @@ def speed() -> str:
             f"| {name} | {forward:.2f} s | {row['capture_and_partition'] / forward:.1f} forwards | "
             f"{row['construct'] / forward:.1f} forwards |"
         )
-    ratios = ", ".join(f"{ratio:.2f} in {phase}" for phase, ratio in result["step_ratios"].items())
     chain = result["chain"]
     lines += [
         "",
-        f"A full training step on ResNet-18 (batch 32 of 64x64) against `torch.optim.SGD(foreach=True)`: {ratios} "
-        "(H2SPG takes torch's fused kernels where it can). "
         f"Capture and partition of a chain: {chain[0]['microseconds_a_vertex']:.0f} µs a vertex at "
         f"{chain[0]['vertices']} vertices, "
         f"{chain[-1]['microseconds_a_vertex']:.0f} µs at {chain[-1]['vertices']:,}.",
     ]
     return "\n".join(lines)
+
+
+def steps() -> str:
+    result = _read("steps")
+    lines = [
+        "A full training step with H2SPG, and `step()` alone, as multiples of those with "
+        f"`torch.optim.SGD(foreach=True)`, in pairs that take turns "
+        f"(`{result['command']}`; H2SPG takes torch's fused kernels where it can):",
+        "",
+        "| model | warm-up | projection | training |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, row in result["ratios"].items():
+        cells = " | ".join(_step(row[phase]) for phase in ("warm-up", "projection", "training"))
+        lines.append(f"| {name} | {cells} |")
+    oto = result["oto on ResNet-50, first phase"]
+    told = oto if isinstance(oto, str) else _step(oto)
+    lines.append(f"| ResNet-50, OTO's HESSO | {told} | needs CUDA | needs CUDA |")
+    return "\n".join(lines)
+
+
+def _step(row: dict[str, float]) -> str:
+    return f"{row['full']:.2f}, alone {row['step']:.2f}"
 
 
 def filled(text: str) -> str:
@@ -181,6 +201,7 @@ BLOCKS = (
     ("fashion", fashion),
     ("capture", capture),
     ("speed", speed),
+    ("steps", steps),
 )
 
 
