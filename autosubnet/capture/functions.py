@@ -40,7 +40,7 @@ _KEPT_IN_PLACE = frozenset(
      "copy_", "fill_", "zero_", "set_", "resize_", "swap_", "__setitem__"}
 )  # fmt: skip
 _COMPARES = frozenset(
-    {"eq", "ne", "lt", "le", "gt", "ge", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+    {"eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal",
      "logical_and", "logical_or", "logical_xor", "logical_not"}
 )  # fmt: skip
 _COUNTS = frozenset({"cumsum", "cumprod"})  # small integers become large ones

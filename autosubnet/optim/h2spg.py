@@ -175,15 +175,16 @@ class H2SPG(torch.optim.Optimizer):
         with torch.no_grad():
             self._find_parameters()
             schedule = self._settings.schedule
-            if schedule.scores(self._run.step) and self.groups:
-                self._run.scores = self._averaged_scores()
-            planned = self._plan() if self._run.step + 1 in schedule.choices else None
+            counts = schedule.scores(self._run.step) and bool(self.groups)
+            scores = self._averaged_scores() if counts else self._run.scores
+            planned = self._plan(scores) if self._run.step + 1 in schedule.choices else None
             if schedule.phase(self._run.step) == "projection" and bool(self._active.any()):
                 self._projected_step()
             else:
                 self._base_step()
             self._keep_zeros()
         self._run.step += 1
+        self._run.scores = scores
         if planned is not None:
             self._choose(planned)
         return loss
@@ -278,14 +279,14 @@ class H2SPG(torch.optim.Optimizer):
         omega = self._settings.score_momentum
         return omega * self._run.scores + (1 - omega) * now
 
-    def _plan(self) -> tuple[int, ...]:
+    def _plan(self, scores: Tensor) -> tuple[int, ...]:
         """Line 8 of Algorithm 3: groups that reach the target, those that are chosen already among them."""
         if not self.groups or self._settings.target.num_groups == 0:
             return ()
         run = self._run
-        choose = partial(self._select, run.scores.tolist(), self._settings.target, run.chosen)
+        choose = partial(self._select, scores.tolist(), self._settings.target, run.chosen)
         try:
-            return tuple(agreed(choose, run.scores))
+            return tuple(agreed(choose, scores))
         except BudgetError:
             if not run.planned:
                 raise

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from autosubnet import AutoSubnet
-from autosubnet.errors import BudgetError, InputError
+from autosubnet.errors import BudgetError, InputError, NonFiniteError
 from autosubnet.optim import H2SPG
 from autosubnet.optim.target import Target
 from optim.toy import GROUPS, first, make, make_toy, train
@@ -71,6 +71,31 @@ def test_a_choice_that_finds_no_better_set_keeps_the_plan() -> None:
     optimizer = make(model, select, target_group_sparsity=1.0, **STEPS)
     train(model, optimizer, range(12))
     assert optimizer.progress().num_zero == 6
+
+
+def test_a_step_that_is_refused_counts_for_nothing() -> None:
+    """Neither where no set is found nor where a gradient is no number, in any period."""
+    calls: list[int] = []
+
+    def select(scores: Sequence[float], target: Target, taken: Sequence[int]) -> list[int]:
+        calls.append(1)
+        if len(calls) == 2:
+            raise BudgetError("nothing found")
+        return first(scores, target, taken)
+
+    model = make_toy()
+    optimizer = make(model, select, target_group_sparsity=1.0, **STEPS)
+    for at, error in ((2, BudgetError), (4, NonFiniteError)):
+        train(model, optimizer, range(optimizer.progress().step, at))
+        scores, before = optimizer.scores.clone(), [p.detach().clone() for p in model.parameters()]
+        if error is NonFiniteError:
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, float("nan"))
+        with pytest.raises(error):
+            optimizer.step() if error is NonFiniteError else train(model, optimizer, range(at, at + 1))
+        assert optimizer.progress().step == at
+        assert torch.equal(optimizer.scores, scores)
+        assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
 
 
 class Branches(nn.Module):
