@@ -182,9 +182,6 @@ class Drawing(ABC):
             return self.put(joint, *operands, dim=self.channel_dim + 1)
         if joint.startswith("stack"):
             return self.put(joint, *operands, dim=self.choose((0, 1)))
-        if joint in {"sub", "rsub"}:
-            taken_away = operands[joint == "sub"]
-            self.pool = [value for value in self.pool if value != taken_away]  # added again, it would be gone
         return self.put(joint, *operands)
 
     def cat(self, first: int, norm: bool) -> int:
@@ -222,19 +219,13 @@ class Drawing(ABC):
         return self.linear(vector, 3)
 
     def ties(self) -> tuple[tuple[int, int], ...]:
-        """Draw two layers that share one weight, sometimes; two of one sum could take away what the other adds."""
+        """Draw two layers that share one weight, sometimes."""
         own = [
             (number, step)
             for number, step in enumerate(self.steps)
             if step.op in TIED and step.shares is None and step.options.get("affine") is not False
         ]
-        summed = [{value - len(self.inputs) for value in step.inputs} for step in self.steps]
-        pairs = [
-            (m, n)
-            for m, a in own
-            for n, b in own
-            if m < n and (a.op, a.options) == (b.op, b.options) and not any({m, n} <= each for each in summed)
-        ]
+        pairs = [(m, n) for m, a in own for n, b in own if m < n and (a.op, a.options) == (b.op, b.options)]
         return (self.choose(pairs),) if pairs and self.one_in(5) else ()
 
     def frozen(self) -> tuple[int, ...]:

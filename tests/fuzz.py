@@ -10,8 +10,10 @@ goes on where another stopped with ``--first``; what failed in earlier runs is t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
+import re
 import shlex
 import sys
 import traceback
@@ -23,10 +25,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, find, settings
-from hypothesis.errors import NoSuchExample
 from plans import Plan
-from random_models import draw_plan, plans
+from random_models import draw_plan
+from shrinking import smallest
 from test_random_models import check_model
 
 from autosubnet.errors import AutoSubnetWarning
@@ -35,12 +36,11 @@ from autosubnet.training.measure import environment
 BATCH = 100
 COUNTED = ("models", "groups", "removed")
 SPARSITIES = (0.5, 0.34, 0.75, 1.0)
-SEARCH = settings(max_examples=100, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "fuzz.json"
 
 
-def batch(first: int) -> tuple[int, int, int, dict[int, str]]:
-    """Check the networks of some seeds; return how many differ, their groups, how many went, and what failed."""
+def batch(first: int) -> tuple[set[str], int, int, dict[int, str]]:
+    """Check the networks of some seeds; return which they were, their groups, how many went, and what failed."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", AutoSubnetWarning)
@@ -48,46 +48,50 @@ def batch(first: int) -> tuple[int, int, int, dict[int, str]]:
     groups = removed = 0
     failures: dict[int, str] = {}
     for seed in range(first, first + BATCH):
-        plan, counts = check(seed)
+        plan = draw_plan(random.Random(seed).choice)
+        counts = check(plan, seed)
         if isinstance(counts, str):
             failures[seed] = counts
             continue
-        seen.add(str(plan))
+        seen.add(hashlib.sha256(str(plan).encode()).hexdigest())
         groups, removed = groups + counts[0], removed + counts[1]
-    return len(seen), groups, removed, failures
+    return seen, groups, removed, failures
 
 
-def check(seed: int) -> tuple[Plan, tuple[int, int] | str]:
-    """Check the network of a seed; return it with its number of groups and of those that went, or with what failed."""
-    plan = draw_plan(random.Random(seed).choice)
+def check(plan: Plan, seed: int) -> tuple[int, int] | str:
+    """Check a network; return its number of groups and of those that were removed, or what failed."""
     try:
-        return plan, check_model(plan, SPARSITIES[seed % len(SPARSITIES)], seed % 10)
+        return check_model(plan, SPARSITIES[seed % len(SPARSITIES)], seed % 10)
     except (Exception, pytest.fail.Exception):  # noqa: BLE001  # whatever went wrong is the result
-        return plan, f"{traceback.format_exc()}\n{plan}"
+        return f"{traceback.format_exc()}\n{plan}"
 
 
 def tried_again(run: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier run with the failures that are none any more, since they were mended, by themselves."""
-    mended = {seed: what for seed, what in run["failures"].items() if not isinstance(check(int(seed))[1], str)}
+    """Return an earlier run with the failures that are none any more by themselves: the same networks pass now."""
+    mended = {}
+    for seed, what in run["failures"].items():
+        plan = draw_plan(random.Random(int(seed)).choice)
+        if str(plan) in what and not isinstance(check(plan, int(seed)), str):
+            mended[seed] = what
     left = {seed: what for seed, what in run["failures"].items() if seed not in mended}
     return {**run, "failures": left, "mended": {**run.get("mended", {}), **mended}}
 
 
-def smallest(seed: int) -> Plan:
-    """Return a small network that fails as that of ``seed`` does, or that one where none is found."""
-    sparsity = SPARSITIES[seed % len(SPARSITIES)]
+def made_smaller(seed: int, what: str) -> Plan:
+    """Return a smaller network that fails at the same place as that of a seed."""
 
-    def fails(candidate: Plan) -> bool:
-        try:
-            check_model(candidate, sparsity, seed % 10)
-        except (Exception, pytest.fail.Exception):  # noqa: BLE001
-            return True
-        return False
+    def fails(plan: Plan) -> bool:
+        result = check(plan, seed)
+        return isinstance(result, str) and place_of(result) == place_of(what)
 
-    try:
-        return find(plans(), fails, settings=SEARCH)
-    except NoSuchExample:
-        return draw_plan(random.Random(seed).choice)
+    return smallest(draw_plan(random.Random(seed).choice), fails)
+
+
+def place_of(what: str) -> tuple[str, str]:
+    """Return the function in which something failed, and the kind of the error."""
+    functions = re.findall(r'File ".*", line \d+, in (\w+)', what)
+    kinds = re.findall(r"^([\w.]*(?:Error|Exception|Failed|Warning))\b", what, re.MULTILINE)
+    return functions[-1], kinds[-1]
 
 
 def main() -> None:
@@ -99,11 +103,12 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = json.loads(arguments.out.read_text("utf-8"))["runs"] if arguments.out.exists() else []
     earlier = [tried_again(run) for run in runs]
-    counts, failures = [0, 0, 0], {}
+    counts, failures, seen = [0, 0, 0], dict[int, str](), set[str]()
     firsts = range(arguments.first, arguments.first + arguments.models, BATCH)
     with get_context("spawn").Pool(arguments.processes, maxtasksperchild=4) as pool:
         for *found, failed in pool.imap_unordered(batch, firsts):
-            counts = [total + new for total, new in zip(counts, found, strict=True)]
+            seen |= found[0]
+            counts = [len(seen), *(total + new for total, new in zip(counts[1:], found[1:], strict=True))]
             failures |= failed
             for seed, what in failed.items():
                 print(f"seed {seed}:\n{what}", flush=True)
@@ -120,7 +125,10 @@ def main() -> None:
             arguments.out.write_text(json.dumps({**totals, "runs": runs}, indent=2) + "\n", "utf-8")
             print(f"{counts[0]} models, {len(failures)} failures", flush=True)
     if failures:
-        print(f"a small network that fails:\n{smallest(min(failures))}")
+        first = min(failures)
+        run["smallest"] = {first: str(made_smaller(first, failures[first]))}
+        arguments.out.write_text(json.dumps({**totals, "runs": runs}, indent=2) + "\n", "utf-8")
+        print(f"a small network that fails:\n{run['smallest'][first]}")
     sys.exit(bool(failures))
 
 

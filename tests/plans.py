@@ -118,11 +118,17 @@ class Plan:
 
 
 class PlannedModel(nn.Module):
-    """The network of a plan; its modules are named ``<op><step>``."""
+    """The network of a plan; its modules are named ``<op><step>``.
+
+    Attributes:
+        perturbation: seed of random factors on what each step returns, of a network with the same ways from inputs to
+            outputs in which nothing cancels.
+    """
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
+        self.perturbation: int | None = None
         for number, step in enumerate(plan.steps):
             if step.op in LAYERS and step.shares is None:
                 self.add_module(f"{step.op}{number}", LAYERS[step.op](**step.options))
@@ -145,8 +151,16 @@ class PlannedModel(nn.Module):
                 values.append(self.module_of(number)(*arguments))
             else:
                 values.append(FUNCTIONS[step.op](*arguments, **step.options))
+            if self.perturbation is not None:
+                values[-1] = values[-1] * factors(values[-1], 1000 * self.perturbation + number)
         returned = self.plan.outputs[:-1] if self.plan.auxiliary and not self.training else self.plan.outputs
         return CONTAINERS[self.plan.container](tuple(values[i] for i in returned))
+
+
+def factors(value: Tensor, seed: int) -> Tensor:
+    """Return random factors for the entries of an example, the same for all of a batch."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.5 + torch.rand(value.shape[1:], generator=generator, dtype=torch.float64)
 
 
 def build(plan: Plan) -> tuple[PlannedModel, tuple[Tensor, ...]]:

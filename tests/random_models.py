@@ -80,7 +80,7 @@ class Images(Drawing):
             return self.put("upsample", self.conv(value, width, 3, stride=2), value, shape=shape)
         return self.conv(value, width, 1 if kind == "conv1" else 3)
 
-    conditioned = False  # whether a vector or a pixel shifts channels: instance norm would undo that
+    conditioned = False  # whether a vector shifts channels: instance norm would undo that
 
     def norm(self, value: int, kinds: tuple[str, ...]) -> int:
         kind = self.choose(kinds)
@@ -122,7 +122,6 @@ class Images(Drawing):
     def broadcast(self, value: int, width: int, joint: str) -> int:
         if self.one_in(2):
             return self.conv(value, 1, 1)
-        self.conditioned = True
         return self.put("pool_to_pixel", self.path(value, width), shape=(width, 1, 1))
 
     def condition(self, value: int) -> None:

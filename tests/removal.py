@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
+from plans import PlannedModel
 from probes import Inputs, Kept, largest, parameters, probe, redraw, restored, run, variation
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -126,7 +127,10 @@ def dependences(model: nn.Module, example_inputs: Inputs, *, train: bool) -> set
 
 
 def redrawn(model: nn.Module, seed: int) -> nn.Module:
-    """Return a copy with other parameters, zero where they were, and other running means."""
+    """Return a copy with other parameters, zero where they were, and other running means.
+
+    A planned network is perturbed: what cancels, as x - x does, is no proof that a way is lost.
+    """
     model, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -135,19 +139,31 @@ def redrawn(model: nn.Module, seed: int) -> nn.Module:
         for name, mean in model.named_buffers():
             if name.endswith("running_mean"):
                 mean.copy_(torch.randn(mean.shape, generator=generator, dtype=mean.dtype))
+    if isinstance(model, PlannedModel):
+        model.perturbation = seed
     return model
 
 
-def wake(model: nn.Module, example_inputs: Inputs) -> None:
+def wake(model: nn.Module, example_inputs: Inputs) -> bool:
     """Draw other parameters where an output is constant by coincidence: a ReLU may happen to be off.
 
-    What is zero stays zero.
+    What is zero stays zero. Returns whether all outputs vary now: what one path adds another may take away.
     """
-    for seed in range(4):
+    for seed in range(5):
         outputs = probe(model, redraw(example_inputs, 8, 99), train=False)
         if all(variation(output.detach()) > 1e-9 * largest(output) for output in outputs):
-            return
-        model.load_state_dict(redrawn(model, seed).state_dict())
+            return True
+        if seed < 4:
+            model.load_state_dict(redrawn(model, seed).state_dict())
+    return False
+
+
+def same_constants(model: nn.Module, subnet: nn.Module, example_inputs: Inputs) -> None:
+    """Outputs are equal, also those that no input changes; in train mode where no random operation was removed."""
+    for train in (False,) if subnet.meta["autosubnet"].notes else (False, True):
+        expected, got = (probe(each, redraw(example_inputs, 8, 99), train=train) for each in (model, subnet))
+        for a, b in zip(expected, got, strict=True):
+            assert largest(a - b) <= 1e-9 * max(1.0, largest(a)), "constant outputs differ"
 
 
 def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs, *, strict: bool = False) -> None:

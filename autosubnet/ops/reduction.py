@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,20 @@ class Window(Spatial):
     def __init__(self, dims: int, *, maximum: bool) -> None:
         super().__init__(dims)
         self.maximum = maximum
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
+        """As of all pooling; of a maximum, where no window can lie wholly in the padding, which is negative infinity.
+
+        Torch allows a padding of half a kernel, which is more than half of the steps of one that is dilated.
+        """
+        padding, dilation = call.setting("padding", 3, 0), call.setting("dilation", 4, 1)
+        if self.maximum and not (is_plain(padding) and is_plain(dilation) and self._reach(padding, dilation)):
+            return call.nothing_known()
+        return super().zeros(call, zeros)
+
+    def _reach(self, padding: Any, dilation: Any) -> bool:
+        count = self.dims or 1
+        return all(p == 0 or d == 1 for p, d in zip(pair(padding, count), pair(dilation, count), strict=True))
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """As many as windows fit."""

@@ -48,7 +48,7 @@ NOT_ZERO = {
 }
 POOLS = {
     "max pooling with padding": nn.MaxPool2d(3, 2, 1),
-    "max pooling with dilation": nn.MaxPool2d(2, 2, 1, dilation=2),
+    "max pooling with dilation": nn.MaxPool2d(2, 2, dilation=2),
     "max pooling with ceil_mode": nn.MaxPool2d(3, 2, 1, ceil_mode=True),
     "average pooling with padding": nn.AvgPool2d(3, 2, 1),
     "average pooling without its padding": nn.AvgPool2d(3, 2, 1, count_include_pad=False),

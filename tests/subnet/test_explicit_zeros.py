@@ -267,3 +267,23 @@ def test_inputs_of_one_batch_size_in_the_example_alone() -> None:
     assert "new_zeros" in operations(subnet)
     for images, prompts in ((4, 4), (4, 7), (7, 4), (1, 6)):
         same(model, subnet, (example(images, 3), torch.arange(prompts * 6).reshape(prompts, 6) % 11))
+
+
+@pytest.mark.parametrize("dilation", [2, 3, 5])
+def test_a_maximum_whose_windows_may_miss_the_image_is_not_zero(dilation: int) -> None:
+    """Torch pads by at most half a kernel, which may be more than half of what a dilated one spans."""
+
+    class Dilated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+            self.pool = nn.MaxPool2d(2, stride=1, padding=1, dilation=dilation)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x).mean((2, 3)) + self.pool(self.b(x)).sigmoid().mean((2, 3))
+
+    model = settled(Dilated(), X)
+    subnet = shrink(model, (X,), "b")
+    assert left(subnet) == {"a"}
+    for size in range(dilation - 1, 7):
+        same(model, subnet, (example(2, 3, max(size, 1), 6),))

@@ -1,0 +1,74 @@
+"""The long hunt: a failure is made smaller from its own network, and is mended only if the same network passes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import fuzz
+import pytest
+from plans import Plan, build
+from random_models import draw_plan
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *ops: str) -> None:
+    """Let every network fail that holds all of these, and others elsewhere."""
+
+    def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
+        found = {step.op for step in plan.steps}
+        if found >= {*ops}:
+            raise AssertionError("the same")
+        if "cat" in found:
+            raise KeyError("another failure")
+        return 1, 1
+
+    monkeypatch.setattr(fuzz, "check_model", check_model)
+
+
+def seeds(*ops: str) -> list[int]:
+    plans = ((seed, draw_plan(random.Random(seed).choice)) for seed in range(3000))
+    return [seed for seed, plan in plans if {step.op for step in plan.steps} >= {*ops}][:4]
+
+
+@pytest.mark.parametrize("ops", [("prelu", "lerp"), ("token_conv", "rms_norm"), ("pixel_linear", "glu")], ids=str)
+def test_a_rare_failure_becomes_a_small_network(ops: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, *ops)
+    before, after = 0, 0
+    for seed in seeds(*ops):
+        plan = draw_plan(random.Random(seed).choice)
+        what = fuzz.check(plan, seed)
+        assert isinstance(what, str)
+        small = fuzz.made_smaller(seed, what)
+        assert {step.op for step in small.steps} >= {*ops}
+        before, after = before + len(plan.steps), after + len(small.steps)
+    assert after <= before / 4
+
+
+def test_only_the_same_network_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, "prelu")
+    (seed, *_) = seeds("prelu")
+    plan = draw_plan(random.Random(seed).choice)
+    run: dict[str, Any] = {"failures": {str(seed): fuzz.check(plan, seed), "7": f"Traceback\n{plan} of another seed"}}
+    assert fuzz.tried_again(run)["failures"].keys() == {str(seed), "7"}
+    monkeypatch.setattr(fuzz, "check_model", lambda *_: (1, 1))
+    again = fuzz.tried_again(run)
+    assert again["mended"].keys() == {str(seed)}
+    assert again["failures"].keys() == {"7"}
+
+
+def test_what_is_made_smaller_can_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates of which nothing can be built are no failures: what is left fails as the network of the seed does."""
+
+    def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
+        build(plan)
+        if any(step.op == "prelu" for step in plan.steps):
+            raise AssertionError("the same")
+        return 1, 1
+
+    monkeypatch.setattr(fuzz, "check_model", check_model)
+    for seed in seeds("prelu", "cat"):
+        plan = draw_plan(random.Random(seed).choice)
+        small = fuzz.made_smaller(seed, str(fuzz.check(plan, seed)))
+        model, inputs = build(small)
+        model(*inputs)
+        assert len(small.steps) <= len(plan.steps) / 3
