@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from autosubnet.capture import Inputs, Trace, others
 from autosubnet.capture.resize import RESIZES
+from autosubnet.capture.trace import Mode, outputs_of
 from autosubnet.errors import VerificationError
 from autosubnet.subnet.precision import Pair, pairs
 from autosubnet.subnet.running import run
@@ -53,18 +54,21 @@ def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any
                 actual = run(network, each, training)
             except Exception as error:
                 raise VerificationError(f"the subnet does not run where the model does: {error}") from error
-            if any(leaf.numel() and not torch.isfinite(leaf).any() for leaf in expected if not _is_whole(leaf)):
-                raise VerificationError(
-                    "an output of the model holds no finite number on the example inputs, so nothing can be compared; "
-                    "pass inputs on which it does, or mend its buffers"
-                )
+            mode: Mode = "train" if training else "eval"
+            for number, leaf in enumerate(expected):
+                if leaf.numel() and not _is_whole(leaf) and not torch.isfinite(leaf).any():
+                    raise VerificationError(
+                        f"{_output(trace, mode, number)} of the model holds no finite number on the example inputs, so "
+                        f"nothing can be compared; pass inputs on which it does, or mend its buffers"
+                    )
             difference, relative, excess = compare(expected, actual)
             tolerance = TOLERANCE.get(dtype, LOW_PRECISION)
             if not excess <= tolerance:
-                mode = "train" if training else "eval"
+                excesses = [compare([e], [a])[2] for e, a in zip(expected, actual, strict=False)]
+                where = f", most in {_output(trace, mode, excesses.index(max(excesses)))}" if excesses else ""
                 raise VerificationError(
                     f"in {mode} mode the subnet differs from the model by {difference:.3g}, {relative:.3g} "
-                    f"of the output's variation ({tolerance:g} is allowed in {dtype}); nothing was returned. "
+                    f"of the output's variation{where} ({tolerance:g} is allowed in {dtype}); nothing was returned. "
                     f"Values that were read off tensors while tracing: {'; '.join(trace.baked) or 'none'}"
                 )
             worst, worst_relative = max(worst, difference), max(worst_relative, relative)
@@ -73,6 +77,12 @@ def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any
         "relative_difference": worst_relative,
         "dtype": str(dtype).removeprefix("torch."),
     }
+
+
+def _output(trace: Trace, mode: Mode, number: int) -> str:
+    """Return what to call an output: its number, and the vertex that computes it."""
+    nodes = outputs_of(trace.graph, mode)
+    return f"output {number} ({nodes[number].name!r})" if number < len(nodes) else f"output {number}"
 
 
 def compare(expected: list[torch.Tensor], actual: list[torch.Tensor]) -> tuple[float, float, float]:

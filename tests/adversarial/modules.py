@@ -177,7 +177,7 @@ SPECIMENS = [
         searches=False,
     ),
     rows("weight_norm", lambda m, x: m.a(x) + m.normed(x), "a", parts=old(nn.utils.weight_norm)),
-    rows("spectral_norm", lambda m, x: m.a(x) + m.normed(x), "a", parts=old(nn.utils.spectral_norm), train=False),
+    rows("spectral_norm", lambda m, x: m.a(x) + m.normed(x), "a", parts=old(nn.utils.spectral_norm)),
     rows(
         "weight_norm as a parametrisation",
         lambda m, x: m.a(x) + m.normed(x),
@@ -190,7 +190,6 @@ SPECIMENS = [
         lambda m, x: m.a(x) + m.normed(x),
         "a",
         parts=parametrised(parametrizations.spectral_norm),
-        train=False,
     ),
     rows("a subclass that adds one", lambda m, x: m.a(x) + m.b(x), "b", parts=part("b", lambda: Shifted(6, 6))),
     rows("a subclass that scales", lambda m, x: m.a(x) + m.b(x), "b", parts=part("b", lambda: Scaled(6, 6))),

@@ -32,7 +32,7 @@ REDUCTIONS = [torch.sum, torch.mean, torch.amax, torch.amin]
 
 CASES = [
     *(case for dims in SHAPES for case in _pools(dims)),
-    Case(F.max_pool2d, lambda m, a, b: F.max_pool2d(a, 2, 1, 1, 3), note="dilated, padded"),
+    Case(F.max_pool2d, lambda m, a, b: F.max_pool2d(a, 2, 1, 1, 3), note="dilated, padded", keeps=False),
     Case(nn.MaxPool2d, lambda m, a, b: m.op(a), parts=lambda: {"op": nn.MaxPool2d(2, return_indices=True)},
          note="indices"),
     of_module(lambda: nn.Upsample(scale_factor=2)),

@@ -88,6 +88,29 @@ def test_entries_claimed_independent_of_the_input_are(case: Case) -> None:
             assert not both.any(), f"{name}: entries claimed independent of x vary with it"
 
 
+def test_more_zeros_never_claim_less(case: Case) -> None:
+    """All rules are monotone, for zeros and for what is independent of the input: validity builds on that."""
+    model, _, view = prepared(case)
+    source = next(node for node in view.nodes if node.op == "placeholder")
+    for seed in SEEDS:
+        sprinkle(model, seed)
+        few = values_of(view)
+        sprinkle(model, seed + 50)
+        many = values_of(view)
+        many = {name: few.get(name, False) | many.get(name, False) for name in few | many}
+        fewer, more = Propagation(view, few), Propagation(view, many)
+        for before, after in ((fewer, more), (Dependence(view, fewer, source), Dependence(view, more, source))):
+            lost = [node.name for node in view.nodes if not claims(before.masks[node], after.masks[node])]
+            assert not lost, f"{lost[0]}: claims of a {type(before).__name__} are lost with more zeros"
+
+
+def claims(few: Any, many: Any) -> bool:
+    """Whether ``many`` claims whatever ``few`` does."""
+    if isinstance(few, tuple):
+        return all(map(claims, few, many))
+    return few is None or not bool((few & ~many).any())
+
+
 def varying_entries(trace: Trace, mode: Any, masks: Any, inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return which of the entries of each node that are claimed independent of the input vary with it."""
     first: dict[str, list[torch.Tensor]] = {}

@@ -92,6 +92,27 @@ def damage(monkeypatch: pytest.MonkeyPatch, change: Callable[[nn.Module], object
     monkeypatch.setattr(stage, "emit", spoilt)
 
 
+def test_the_output_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 2), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            x = self.stem(x)
+            return {"first": self.first(x), "second": self.second(x)}
+
+    x = example(5, 6)
+    model = settled(Heads(), x)
+    damage(monkeypatch, lambda subnet: subnet.get_parameter("second.bias").data.mul_(2))
+    with pytest.raises(VerificationError, match=r"of the output's variation, most in output 1 \('second'\)"):
+        autosubnet.remove_zeros(model, x)
+    model.second.bias.data.fill_(1e308)
+    model.second.weight.data.fill_(1e308)
+    with pytest.raises(VerificationError, match=r"output 1 \('second'\) of the model holds no finite number"):
+        autosubnet.remove_zeros(model, x)
+
+
 def test_what_is_wrong_in_train_mode_alone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     x = example(5, 6)
     model = settled(nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 2)), x)
