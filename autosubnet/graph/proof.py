@@ -80,7 +80,8 @@ class Prover:
             extended.update(extension)
             undo = self.propagation.update(extension)
             log = log + undo
-        if not all(can_be_cut(self.view, self.propagation, self._last(segment)) for segment in family):
+        blocks = filter(self.propagation.is_zero, self.propagation.changed(log))
+        if extended and not all(can_be_cut(self.view, self.propagation, block) for block in blocks):
             extended = {}  # their zeros would gain nothing
         self.propagation.undo(log)
         for name, mask in extended.items():

@@ -104,6 +104,8 @@ class InputSizes:
             sizes = source.meta["sizes"][node.args[1]]
             result: list[Expression] | None = sizes[output] if isinstance(sizes, tuple) else sizes
             return result
+        if node.meta.get("effect") and isinstance(source, fx.Node) and node.target not in _RESHAPES:
+            return self.of(source)  # what is written in place keeps its sizes
         return self.rules[node].sizes(self.calls[node], self, output)
 
     def _of_input(self, node: fx.Node, ndim: int) -> list[Expression]:
@@ -114,6 +116,10 @@ class InputSizes:
         return [self.batch, *sizes[1:]]
 
 
+_RESHAPES = frozenset(
+    {"as_strided_", "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_",
+     "unsqueeze_"}
+)  # fmt: skip
 PARTS = (operator.getitem, getattr)  # what takes an output out of several
 
 

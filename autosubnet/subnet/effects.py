@@ -33,8 +33,15 @@ class Effects:
         self.gone = company.keys() - live
 
     def seen(self) -> list[fx.Node]:
-        """Return the writes that are not live, though what they write is read by something that is."""
-        roots = {node.meta["root"] for node in self.erasure.live}
+        """Return the writes that are not live, though what they write is read by something that is.
+
+        Whoever asks for a size alone reads nothing of it.
+        """
+        erasure = self.erasure
+        read = {source for node in erasure.live for source in erasure.sources(node)}
+        for mode in MODES:
+            map_arg(output_of(erasure.view.trace.graph, mode), lambda node: read.add(erasure.resolve(node)))
+        roots = {node.meta["root"] for node in erasure.live if node in read or node.op == "placeholder"}
         waiting = [node for node in self.effects if node not in self.erasure.live]
         return [node for node in waiting if self._is_seen(node.meta["root"], roots)]
 

@@ -14,7 +14,7 @@ import removal
 import torch
 from torch import Tensor, nn
 
-from autosubnet import AutoSubnet
+from autosubnet import AutoSubnet, remove_zeros
 from autosubnet.errors import CaptureError
 
 
@@ -396,3 +396,26 @@ def test_hooks_that_forward_puts_on_are_taken_off() -> None:
     assert not model.layer._forward_hooks
     assert not hasattr(model, "hooked")
     assert len(model(x)[1]) == len(subnet(x)[1]) == 1
+
+
+def test_a_write_goes_where_sizes_alone_are_read_of_what_it_wrote() -> None:
+    class Sized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.p, self.q = Inner("dict"), nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            a = self.inner(x)["a"]
+            shape = a.mul_(0.5).shape
+            return self.p(a).view(shape) + self.q(x).view(shape)
+
+    torch.manual_seed(0)
+    model, x = Sized().double(), torch.randn(3, 6, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in model.p.parameters():
+            parameter.zero_()
+    subnet = remove_zeros(model, x)
+    assert "mul_" not in [node.target for node in subnet.graph.nodes]
+    promises.fixed_point(subnet, remove_zeros(subnet, x))
+    other = torch.randn(5, 6, dtype=torch.float64)
+    assert torch.equal(subnet(other), model(other))

@@ -466,3 +466,24 @@ def test_cut_weights_keep_their_memory_format(kernel: int) -> None:
     subnet = shrink(model, (x,), "a")
     assert kept(subnet, "both.weight") == {1: (2, 3)}
     assert subnet.get_parameter("both.weight").stride() == (2 * kernel**2, 1, 2 * kernel, 2)
+
+
+@pytest.mark.parametrize("cuttable", [True, False])
+def test_slices_behind_a_concat_are_claimed_where_all_that_dies_can_be_cut(cuttable: bool) -> None:
+    """The zero block may be what a joint makes of the segment's."""
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Conv2d(3, 4, 1) for _ in range(3))
+            self.mix = nn.Identity() if cuttable else nn.GroupNorm(1, 8)
+            self.norm, self.head = nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gated = self.a(x) * torch.sigmoid(self.b(x))
+            return self.head(torch.relu(self.norm(self.mix(torch.cat([gated, self.c(x)], 1)))))
+
+    oto = autosubnet.AutoSubnet(settled(Gated(), X), X)
+    group = next(group for group in oto.groups if group.name == "a")
+    sliced = {part.name for part in group.slices if part.indices is not None}
+    assert sliced == ({"norm.weight", "norm.bias"} if cuttable else set())
