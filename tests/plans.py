@@ -180,7 +180,7 @@ def randomise(model: nn.Module, seed: int) -> None:
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         scale = parameter[0].numel() ** -0.5 if parameter.dim() > 1 else 0.3
         away = 0.0 if parameter.dim() > 1 else 0.5
-        parameter.data = noise * scale + away * noise.sign()
+        parameter.data.copy_(noise * scale + away * noise.sign())  # which may lie in any order
 
 
 def calibrate(model: nn.Module, plan: Plan) -> None:

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from plans import Plan, PlannedModel, build
 from torch import Tensor
 
-PASSING = ("monitor", "nobody_reads", "outside")  # layers that keep the shape and have no numbers to choose
-ODD = ("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "spectral_norm", "subclass")
+PASSING = ("monitor", "nobody_reads", "outside", "one_minus", "zero_minus")  # keep the shape, no numbers to choose
+ODD = (
+    *("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "old_spectral_norm", "spectral_norm"),
+    *("subclass", "standardised", "strided", "lazy"),
+)
 
 
 class Images(Drawing):
