@@ -7,6 +7,9 @@ measured in the same way beside SGD, in an interpreter of its own, since it need
 (``python -m venv oto; oto/bin/pip install torch==2.4.1 torchvision==0.19.1 "numpy<2" only-train-once``); its phases but
 the first need CUDA.
 
+It ends with status 1 where a full step takes more than 1.05 times SGD's, on the two large networks more than 1.03
+times, or where `step()` alone takes more than 1.5 times on those.
+
     python benchmarks/steps.py --oto oto/bin/python
 """
 
@@ -19,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,18 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     print(json.dumps(result["oto on ResNet-50, first phase"]))
+    if missed := list(misses(rows)):
+        sys.exit("too slow: " + "; ".join(missed))
+
+
+def misses(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
+    """Yield what exceeds its limit."""
+    for name, phases in rows.items():
+        limits = {"full": 1.05} if name == "ResNet-18" else {"full": 1.03, "step": 1.5}
+        for phase, row in phases.items():
+            for what, limit in limits.items():
+                if row[what] > limit:
+                    yield f"{what} in {phase} on {name}: {row[what]:.4f} of {limit}"
 
 
 if __name__ == "__main__":

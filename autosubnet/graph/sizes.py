@@ -104,8 +104,9 @@ class InputSizes:
             sizes = source.meta["sizes"][node.args[1]]
             result: list[Expression] | None = sizes[output] if isinstance(sizes, tuple) else sizes
             return result
-        if node.meta.get("effect") and isinstance(source, fx.Node) and node.target not in _RESHAPES:
-            return self.of(source)  # what is written in place keeps its sizes
+        in_place = node.meta.get("effect") and node.op == "call_method" and node.target not in _RESHAPES
+        if in_place and isinstance(source, fx.Node):
+            return self.of(source)  # a method that writes its tensor in place keeps the sizes of that
         return self.rules[node].sizes(self.calls[node], self, output)
 
     def _of_input(self, node: fx.Node, ndim: int) -> list[Expression]:

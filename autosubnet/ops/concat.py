@@ -111,6 +111,8 @@ class Concat(Joining):
         left = [block for block in blocks if block not in zero]
         if not left or len({dtype_of(block) for block in blocks}) > 1:
             return None
+        if not all(block.meta["value"].strides for block in blocks):
+            return None  # sparse tensors lie otherwise
         info = call.node.meta["value"]
         dims = order(info.shape, info.strides)
         if len(left) > 1:

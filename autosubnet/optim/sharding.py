@@ -24,4 +24,5 @@ def split_as(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]
+    mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]  # a DTensor
+    return distribute_tensor(tensor, mesh, placements, src_data_rank=None)

@@ -168,7 +168,9 @@ class _Liveness:
         """Return what reads a size off a live tensor, or else computes it from sizes of the inputs."""
         tensor, dim = node.args
         stands = self.erasure.resolve(tensor)  # type: ignore[arg-type]  # a node
-        return Size(stands, dim) if stands in self.erasure.live else self.view.sizes.number(node)  # type: ignore[arg-type]
+        if stands in self.erasure.live:
+            return Size(stands, dim)  # type: ignore[arg-type]  # an int
+        return self.view.sizes.number(node)
 
 
 def _own(node: fx.Node) -> set[Size]:

@@ -55,12 +55,12 @@ def pairs(trace: Trace, subnet: fx.GraphModule) -> Iterator[Pair]:
 
 
 def _in_common(model: nn.Module, subnet: nn.Module, wide: nn.Module) -> dict[int, Any]:
-    """Return, by the identity of the subnet's, the wide parameters that can stand for both: those of equal values."""
+    """Return, by the identity of the subnet's, the wide parameters that stand for both: equal ones, laid out alike."""
     theirs, copies = dict(model.named_parameters()), dict(wide.named_parameters())
     return {
         id(parameter): copies[name]
         for name, parameter in subnet.named_parameters()
-        if name in theirs and torch.equal(parameter, theirs[name])
+        if name in theirs and parameter.stride() == theirs[name].stride() and torch.equal(parameter, theirs[name])
     }
 
 
@@ -95,7 +95,7 @@ def _dtypes(module: nn.Module, inputs: Inputs) -> set[torch.dtype]:
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class has no types
     def __init__(self, seen: set[torch.dtype]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.seen = seen
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

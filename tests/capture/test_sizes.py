@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from autosubnet.capture import Inputs, capture
 from autosubnet.capture.sizes import TracedFloat, TracedInt, plain, sizes_of, traced
+from autosubnet.graph.view import GraphView
 
 from .capturing import Applied, images
 
@@ -236,3 +237,20 @@ def test_numbers_forget_once_they_are_stored() -> None:
         again = pickle.loads(pickle.dumps(number))
         assert again == value
         assert type(again) in (int, float)
+
+
+def test_what_is_written_by_out_has_not_the_sizes_of_the_first_operand() -> None:
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.row = nn.Buffer(torch.ones(1, 4))
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = torch.empty_like(x)
+            return self.a(x) + torch.add(self.row, x, out=out) + out.mul_(2.0)
+
+    view = GraphView(capture(Written(), Inputs.of(torch.randn(3, 4))))
+    written = {node.name: node.meta["sizes"][0] for node in view.nodes if node.meta.get("effect")}
+    assert len(written) == 2
+    assert 1 not in written.values()
