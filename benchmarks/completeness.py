@@ -45,7 +45,7 @@ from autosubnet.capture import Inputs, Trace, capture
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.ops.masks import compress
-from autosubnet.ops.rule import Rule
+from autosubnet.ops.rule import Rule, Unknown
 from autosubnet.training.measure import environment
 
 RESULTS = Path(__file__).parent / "results" / "completeness.json"
@@ -55,6 +55,7 @@ NO_RULE, ACCIDENT = "it has no rule", "not known; perhaps an accident that no ru
 POSITIONS = "channels are told apart, positions are not: at a border all taps that are not zero may miss the image"
 PADDING = "positions that are padded with zero, or lie next to other padding, are not told apart"
 WHOLE = "entries are moved about, but the rule asks for a tensor that is wholly zero"
+VARYING = "along a size that may vary no place is told from another: it is claimed wholly or not at all"
 SIGNS = "signs are not known: the lesser of a zero and a ReLU is zero"
 REASONS = {
     WRITTEN: "nothing is claimed of memory that an in-place operation writes",
@@ -66,6 +67,9 @@ REASONS = {
     **dict.fromkeys(("minimum", "maximum", "min", "amin", "amax", "gt", "lt"), SIGNS),
     "einsum": "where each term has a zero factor, the rule takes what is read of each factor together",
     "matmul": "where each term has a zero factor, the rule takes both factors' rows together",
+    **dict.fromkeys(("flatten", "view", "reshape", "getitem", "cat"), VARYING),
+    "max_pool2d_with_indices": "the index of the first of equal entries; indices are never claimed",
+    "Hidden": "a module that cannot be followed",
     "pad": PADDING,
     "ConstantPad2d": PADDING,
     "MultiheadAttention": "the rule looks at the output projection alone, not at zero values",
@@ -117,7 +121,7 @@ class Tally:
             proven = whole and all(claim.all() for _, claim, _ in found)
             if lost:
                 row = self.lost.setdefault(operator, Counter())
-                if type(view.rules.get(node)) is Rule:
+                if type(view.rules.get(node)) in (Rule, Unknown):
                     self.without_rule.add(operator)
                 row.update(here=here, further_up=lost - here, vertices=bool(here) and whole and not proven)
             if node.op.startswith("call"):

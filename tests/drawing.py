@@ -212,7 +212,9 @@ class Drawing(ABC):
         containers = ("plain", "plain", "plain", "dict", "dataclass", "nested")  # all but the last in order
         container = self.choose(containers[:-1] if auxiliary else containers)
         channels_last = self.channel_dim == 0 and self.one_in(6)
+        precision = self.choose(("float64",) * 9 + ("float16", "bfloat16", "autocast"))
         plan = Plan(self.inputs, tuple(self.steps), tuple(outputs), ties, self.frozen())
+        plan = replace(plan, born=self.born(), precision=precision)
         return replace(plan, auxiliary=auxiliary, container=container, channels_last=channels_last, seed=seed)
 
     def second_head(self, vector: int) -> int:
@@ -223,10 +225,19 @@ class Drawing(ABC):
         own = [
             (number, step)
             for number, step in enumerate(self.steps)
-            if step.op in TIED and step.shares is None and step.options.get("affine") is not False
+            if step.op in TIED and step.shares is None and self.has_weight(step)
         ]
         pairs = [(m, n) for m, a in own for n, b in own if m < n and (a.op, a.options) == (b.op, b.options)]
         return (self.choose(pairs),) if pairs and self.one_in(5) else ()
+
+    def born(self) -> tuple[int, ...]:
+        """Draw a layer that starts with zeros, sometimes."""
+        own = [n for n, s in enumerate(self.steps) if s.op in TIED and s.shares is None and self.has_weight(s)]
+        return (self.choose(own),) if own and self.one_in(6) else ()
+
+    @staticmethod
+    def has_weight(step: Step) -> bool:
+        return step.options.get("affine", True) and step.options.get("elementwise_affine", True)
 
     def frozen(self) -> tuple[int, ...]:
         """Draw a convolution whose weight is not trainable, though its bias is, sometimes."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from plan_operators import FUNCTIONS, LAYERS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 EXAMPLE_BATCH = 3
 VOCABULARY = 11
@@ -42,12 +43,12 @@ COVERAGE = {
     60: "add cat linear conv batch_norm relu reused_branch in_place",
     20: "add3 mul grouped depthwise dilated conv_transpose no_affine group_norm prelu layer_norm "
     "sigmoid gelu tied_module several_inputs several_outputs broadcast_pixel norm_after_cat random",
-    10: "sub broadcast_channel stack_sum stack_mean squeeze_excite gated glu f_glu mha sdpa hand_attention "
-    "tied_parameter add_ relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
+    10: "born sub broadcast_channel stack_sum stack_mean gated glu f_glu mha sdpa hand_attention "
+    "tied_parameter relu_ relu_in_place relu_on_view branch_of_several_joints max_pool avg_pool "
     "rms_norm swiglu layer_scale position class_token cross_attention ids batch_norm_after_cat",
-    5: "iadd dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv mean_token upsample "
-    "pixel_linear",
-    2: "leaky_relu_ table_position",
+    5: "iadd add_ squeeze_excite dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv "
+    "mean_token upsample pixel_linear",
+    2: "leaky_relu_ table_position causal float16 bfloat16 autocast sync dead overflowing behind_where",
 }
 
 
@@ -81,6 +82,8 @@ class Plan:
         auxiliary: whether the last output is returned in train mode alone.
         container: in which of ``CONTAINERS`` the outputs are returned.
         channels_last: whether the weights of convolutions lie in memory channels last.
+        born: steps whose module starts with zeros, as the last norms of residual branches and adapters do.
+        precision: in what it is compared as well: float16, bfloat16, or float32 under autocast.
         seed: of the weights.
     """
 
@@ -92,6 +95,8 @@ class Plan:
     auxiliary: bool = False
     container: str = "plain"
     channels_last: bool = False
+    born: tuple[int, ...] = ()
+    precision: str = "float64"
     seed: int = 0
 
     def __str__(self) -> str:
@@ -104,7 +109,8 @@ class Plan:
             lines.append(f"v{value} = {step.op}({reads}; {options})  # step {number}{shared}")
         lines.append(f"return {', '.join(f'v{i}' for i in self.outputs)}")
         flags = f"auxiliary={self.auxiliary} container={self.container} channels_last={self.channels_last}"
-        return "\n".join([*lines, f"ties={self.ties} frozen={self.frozen} {flags} seed={self.seed}"])
+        more = f"born={self.born} precision={self.precision} seed={self.seed}"
+        return "\n".join([*lines, f"ties={self.ties} frozen={self.frozen} {flags} {more}"])
 
     def random_inputs(self, batch: int, seed: int) -> tuple[Tensor, ...]:
         """Return random inputs in float64, token numbers in int64."""
@@ -114,6 +120,45 @@ class Plan:
             if shape[0] == "ids"
             else torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
             for shape in self.inputs
+        )
+
+    def bypassed(self, value: int, source: int) -> Plan:
+        """Let all that reads a value read what it was computed from."""
+
+        def other(values: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(source if each == value else each for each in values)
+
+        steps = tuple(replace(step, inputs=other(step.inputs)) for step in self.steps)
+        return replace(self, steps=steps, outputs=other(self.outputs))
+
+    def read_only(self) -> Plan:
+        """Leave out the steps that no output needs; what called a module of theirs again gets one of its own."""
+        first = len(self.inputs)
+        needed: set[int] = set()
+        pending = list(self.outputs)
+        while pending:
+            value = pending.pop()
+            if value >= first and value - first not in needed:
+                needed.add(value - first)
+                pending += self.steps[value - first].inputs
+        kept = sorted(needed)
+        place = {old: new for new, old in enumerate(kept)}
+        values = {value: value for value in range(first)} | {first + old: first + new for old, new in place.items()}
+        steps = tuple(
+            replace(
+                self.steps[old],
+                inputs=tuple(values[each] for each in self.steps[old].inputs),
+                shares=place.get(self.steps[old].shares) if self.steps[old].shares is not None else None,
+            )
+            for old in kept
+        )
+        return replace(
+            self,
+            steps=steps,
+            outputs=tuple(values[each] for each in self.outputs),
+            ties=tuple((place[a], place[b]) for a, b in self.ties if a in place and b in place),
+            frozen=tuple(place[each] for each in self.frozen if each in place),
+            born=tuple(place[each] for each in self.born if each in place),
         )
 
 
@@ -185,7 +230,7 @@ def randomise(model: nn.Module, seed: int) -> None:
 
 def calibrate(model: nn.Module, plan: Plan) -> None:
     """Average the BatchNorm statistics over a few batches in train mode."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None
@@ -196,6 +241,29 @@ def calibrate(model: nn.Module, plan: Plan) -> None:
             model(*plan.random_inputs(4, 1000 + batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def give_birth(model: PlannedModel) -> None:
+    """Set to zero what starts as zero: a weight alone or a bias as well, sometimes with the sign of minus zero."""
+    for number in model.plan.born:
+        module = model.module_of(number)
+        for parameter in list(module.parameters())[: 1 + model.plan.seed % 2]:
+            parameter.data.zero_()
+            if model.plan.seed % 3 == 0:
+                parameter.data.neg_()
+
+
+def without_chance(plan: Plan) -> Plan:
+    """Return the plan with nothing drawn at random, and with statistics for each call of a norm."""
+    for number, step in enumerate(plan.steps):
+        if step.op in RANDOM_LAYERS:
+            plan = plan.bypassed(len(plan.inputs) + number, step.inputs[0])
+    steps = tuple(
+        replace(step, options=step.options | ({"dropout": 0.0} if "dropout" in step.options else {}),
+                shares=None if step.op == "batch_norm" else step.shares)
+        for step in plan.steps
+    )  # fmt: skip
+    return replace(plan, steps=steps).read_only()
 
 
 def is_random(plan: Plan) -> bool:
@@ -227,6 +295,8 @@ def constructs(plan: Plan) -> set[str]:
         "ids": any(shape[0] == "ids" for shape in plan.inputs),
         "auxiliary": plan.auxiliary,
         "channels_last": plan.channels_last,
+        "born": plan.born,
+        plan.precision: True,
         plan.container: True,
         "output_of_output": set(plan.outputs) & {value for step in plan.steps for value in step.inputs},
         "tied_embedding": any(plan.steps[first].op != plan.steps[second].op for first, second in plan.ties),
@@ -260,6 +330,9 @@ def variants(plan: Plan, step: Step) -> set[str]:
         "no_statistics": options.get("track_running_stats") is False,
         "padding_mode": options.get("padding_mode", "zeros") != "zeros",
         "ceil_mode": options.get("ceil_mode"),
+        "sync": options.get("sync"),
+        "causal": options.get("causal"),
+        "no_affine_instance": step.op == "instance_norm" and not options["affine"],
         "without_padding": options.get("count_include_pad") is False,
         str(options.get("kind")): step.op == "odd_conv",
         "relu_in_place": step.op == "relu" and options.get("inplace"),

@@ -62,7 +62,8 @@ def equal_outputs(
     model = copy.deepcopy(model)
     varies = variations(model, example_inputs)
     batches = [tuple(example_inputs), redraw(example_inputs, 5, 1), redraw(example_inputs, 1, 2)]
-    batches += [larger for by in (1, 4) if takes(model, larger := redraw(example_inputs, 2, 6, larger=by))]
+    others = (redraw(example_inputs, 0, 3), *(redraw(example_inputs, 2, 6, larger=by) for by in (1, 4)))
+    batches += [inputs for inputs in others if takes(model, inputs, train=False)]
     with torch.no_grad(), restored(subnet):
         nesting = [structure(module.eval()(*example_inputs)) for module in (model, subnet)]
         assert nesting[0] == nesting[1], f"the outputs are nested as {nesting[1]} instead of {nesting[0]}"
@@ -71,12 +72,11 @@ def equal_outputs(
         )
 
 
-def takes(model: nn.Module, inputs: Inputs) -> bool:
+def takes(model: nn.Module, inputs: Inputs, *, train: bool) -> bool:
     """Whether the model runs on ``inputs``: most that end in a linear layer take one resolution only."""
     try:
-        with torch.no_grad():
-            probe(model, inputs, train=False)
-    except (RuntimeError, AssertionError):  # timm and torchvision assert the size of an image
+        probe(model, inputs, train=train)
+    except (RuntimeError, AssertionError, ValueError, IndexError):  # timm and torchvision assert the size of an image
         return False
     return True
 
@@ -95,12 +95,15 @@ def equal_train_outputs(
     in_eval = variations(model, example_inputs)
     if len(in_eval) == len(varies):  # no auxiliary heads: an output that train mode makes constant still has a scale
         varies = [max(pair) for pair in zip(varies, in_eval, strict=True)]
+    batches = [tuple(example_inputs), redraw(example_inputs, 5, 3), redraw(example_inputs, 1, 2)]
+    batches = [inputs for inputs in batches if takes(model, inputs, train=True)]  # a norm may need two of each
     with torch.no_grad(), restored(subnet):
         worst = max(
-            same_outputs(model, subnet, inputs, train=True, tolerance=tolerance, varies=varies)
-            for inputs in (tuple(example_inputs), redraw(example_inputs, 5, 3))
+            same_outputs(model, subnet, inputs, train=True, tolerance=tolerance, varies=varies) for inputs in batches
         )
         same_buffers(model, subnet, kept, tolerance)
+        if takes(model, nothing := redraw(example_inputs, 0, 3), train=True):  # whose statistics are no numbers
+            same_outputs(model, subnet, nothing, train=True, tolerance=tolerance, varies=varies)
     return worst
 
 

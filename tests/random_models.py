@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from plans import Plan, PlannedModel, build
 from torch import Tensor
 
-PASSING = ("monitor", "nobody_reads", "outside", "one_minus", "zero_minus")  # keep the shape, no numbers to choose
+PASSING = (  # keep the shape, no numbers to choose
+    *("monitor", "nobody_reads", "dead", "outside", "one_minus", "zero_minus", "overflowing", "behind_where"),
+)
 ODD = (
     *("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "old_spectral_norm", "spectral_norm"),
     *("subclass", "standardised", "strided", "lazy"),
@@ -96,11 +98,13 @@ class Images(Drawing):
             return self.put(kind, value, **options, affine=not self.one_in(4))
         options = {"num_features": self.width(value), "affine": kind == "batch_norm"}
         if kind == "instance_norm":
-            options["affine"] = True  # without, it maps what is the same all over to zero
+            options["affine"] = not self.one_in(4)
             return self.put("silu", self.put(kind, value, **options))  # a pooling right behind it finds a constant
         special = self.choose(({},) * 8 + ({"momentum": None}, {"track_running_stats": False}))
         if not options["affine"] and "track_running_stats" in special:
             special = {}  # it would map what is the same all over to zero
+        if self.one_in(12):
+            special = {**special, "sync": True}
         return self.put("batch_norm", value, **options, **special)
 
     def path(self, value: int, width: int) -> int:
@@ -170,6 +174,7 @@ class Tokens(Drawing):
     # No ReLU: a few tokens of four channels are often negative throughout, and the network ignores its input.
     activations = ("none", "gelu", "leaky_relu", "silu", "leaky_relu_", "prelu", "tanh", "sigmoid")
     context: int | None = None
+    causal = True
     embedding: int | None = None  # the step, as of the head that holds its weight
     tied_head: int | None = None
 
@@ -178,7 +183,9 @@ class Tokens(Drawing):
         options: dict[str, Any] = {"width": width, "heads": 2}
         if kind != "mha":
             options["joint"] = self.choose((False, True))
-        if kind != "hand_attention":
+        if kind == "hand_attention":
+            options["causal"] = self.choose((False, True) if self.causal else (False,))
+        else:
             options["dropout"] = self.choose((0.0,) * 11 + (0.25,))
         if kind == "mha" and self.context is not None and self.width(self.context) == width and self.one_in(2):
             return self.put(kind, value, self.context, **options)
@@ -297,6 +304,7 @@ def draw_tokens(choose: Choose) -> Tokens:
         # Only attention tells that token anything of the input, and validity takes written memory as a whole.
         net.joints = tuple(joint for joint in net.joints if joint != "set_first_channels")
         net.passing = tuple(each for each in net.passing if each != "outside")
+        net.causal = False  # it would see itself alone
         value = net.put("add", value, net.attend("mha", value))
     if extra:
         net.context = net.linear(1, width)

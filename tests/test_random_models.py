@@ -16,8 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from narrowing import stuck_parameters
 from oracles import ahead_of_joints, check_zero_claims, paper_candidates
-from plans import COVERAGE, Plan, PlannedModel, build, constructs, is_opaque, is_random, reuses_statistics
-from probes import redraw, run
+from plans import (
+    COVERAGE,
+    Plan,
+    PlannedModel,
+    build,
+    constructs,
+    give_birth,
+    is_opaque,
+    is_random,
+    reuses_statistics,
+    without_chance,
+)
+from probes import largest, probe, redraw, run
 from random_models import draw_plan, plans
 from torch import Tensor, fx
 
@@ -76,6 +87,7 @@ def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
     chosen = oto.random_set_zero_groups(target_group_sparsity=sparsity, seed=seed)
     removal.zeroed(model, chosen)
     check_choice(oto, before, inputs, chosen, int(sparsity * len(oto.groups)))
+    check_birth(oto, before, inputs)
     varies = removal.wake(model, inputs)
     check_soundness(oto, model, inputs, chosen)
     zeroed = copy.deepcopy(model)
@@ -86,6 +98,9 @@ def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
         return len(oto.groups), len(chosen)
     check_promises(plan, model, subnet, inputs, chosen)
     check_carried(oto, subnet, inputs, seed)
+    check_precision(plan.precision, model, subnet, inputs)
+    if subnet.meta["autosubnet"].notes and plan != (certain := without_chance(plan)):
+        check_model(certain, sparsity, seed)  # in train mode as well
     return len(oto.groups), len(chosen)
 
 
@@ -124,13 +139,9 @@ def check_choice(
     chosen: Sequence[Group],
     count: int,
 ) -> None:
-    """The chosen groups are valid together; where fewer were taken than asked for, no other could have been.
-
-    And the partition depends on the graph alone: with the zeros in place it is the same.
-    """
+    """The chosen groups are valid together; where fewer were taken than asked for, no other could have been."""
     removal.stays_valid(before, oto.model, inputs)
     assert oto.is_valid(chosen)
-    assert autosubnet.AutoSubnet(oto.model, inputs).groups == oto.groups
     assert len(chosen) <= count
     for group in oto.groups if len(chosen) < count else ():
         if group not in chosen:
@@ -138,6 +149,46 @@ def check_choice(
             removal.set_zero(more, [group])
             with pytest.raises(AssertionError, match="no longer depend"):
                 removal.stays_valid(before, more, inputs, strict=True)
+
+
+def check_birth(oto: autosubnet.AutoSubnet, before: PlannedModel, inputs: tuple[Tensor, ...]) -> None:
+    """The partition depends on the graph alone: with zeros in place, of groups and from birth, it is the same."""
+    model, state = oto.model, copy.deepcopy(oto.model.state_dict())
+    give_birth(model)
+    try:
+        removal.stays_valid(before, model, inputs, strict=True)
+    except AssertionError:  # a zero that all ways lead through is for the warning about constant outputs
+        model.load_state_dict(state)
+    assert autosubnet.AutoSubnet(model, inputs).groups == oto.groups
+
+
+def check_precision(precision: str, model: PlannedModel, subnet: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
+    """The same is removed in less precision, and what is left rounds no worse than the model does."""
+    if precision == "float64":
+        return
+    within = precision == "autocast"
+    dtype = torch.float32 if within else getattr(torch, precision)
+    coarse, _ = build(model.plan)
+    coarse.load_state_dict(model.state_dict())
+    coarse.to(dtype)
+    args = tuple(each.to(dtype) if each.is_floating_point() else each for each in inputs)
+    with torch.autocast("cpu", torch.bfloat16, enabled=within), torch.no_grad():
+        try:
+            rounded = probe(coarse, args, train=False)
+        except (RuntimeError, TypeError):  # some operators have no kernel for it, complex numbers above all
+            return
+    small = autosubnet.remove_zeros(coarse, args)
+    assert small.meta["autosubnet"].kept == subnet.meta["autosubnet"].kept
+    assert len(small.graph.nodes) == len(subnet.graph.nodes)
+    exact = probe(model, inputs, train=False)
+    with torch.autocast("cpu", torch.bfloat16, enabled=within), torch.no_grad():
+        got = probe(small, args, train=False)
+    for a, b, c in zip(exact, rounded, got, strict=True):
+        assert (b.shape, b.dtype) == (c.shape, c.dtype)
+        rounding = largest(a - b) + torch.finfo(b.dtype).eps * largest(a)
+        assert largest(b - c) <= 4 * rounding, (
+            f"{largest(b - c):.3g} in {precision}, where the model rounds {rounding:.3g}"
+        )
 
 
 def masks_of(model: PlannedModel, chosen: Sequence[Group]) -> dict[str, Mask]:

@@ -35,8 +35,10 @@ def test_random_models_run_vary_and_train() -> None:
 
 def test_every_construct_occurs() -> None:
     found = {name for seed in range(2000) for name in constructs(draw_plan(random.Random(seed).choice))}
-    flags = "auxiliary channels_last dict nested dataclass output_of_output tied_embedding"
-    options = "no_momentum no_statistics padding_mode ceil_mode without_padding"
+    flags = (
+        "auxiliary channels_last dict nested dataclass output_of_output tied_embedding born float16 bfloat16 autocast"
+    )
+    options = "no_momentum no_statistics padding_mode ceil_mode without_padding sync causal no_affine_instance"
     wanted = {*LAYERS, *FUNCTIONS, *ODD, *flags.split(), *options.split()}
     assert wanted <= found, f"in none of 2,000 plans: {sorted(wanted - found)}"
 

@@ -155,7 +155,7 @@ class Quotient(Broadcast):
 
 
 class Choice(Broadcast):
-    """Takes each entry from one of its operands: maximum, minimum, where, lerp."""
+    """Takes each entry from one of its operands: maximum, minimum, where."""
 
     def __init__(self, first: int = 0) -> None:
         self.first = first
@@ -170,6 +170,19 @@ class Choice(Broadcast):
     def why_not_zero(self, call: Call) -> str:
         """Something else may be taken."""
         return "it may take an entry that is not zero"
+
+
+class Lerp(Choice):
+    """start + weight (end - start): a part of each."""
+
+    def drops(self, call: Call, zero: frozenset[fx.Node]) -> Replace | None:
+        """The other operand's part. An explicit zero would not do: under autocast it may lack the dtype of the other."""
+        start, end, weight = call.input, call.argument(1, "end"), call.argument(2, "weight")
+        if start in zero and end not in zero and passes_as(call, end):
+            return Replace(torch.mul, (end, weight), {})
+        if end in zero and start not in zero and passes_as(call, start) and not isinstance(weight, fx.Node):
+            return Replace(torch.mul, (start, 1 - weight), {})
+        return None
 
 
 class MaskedFill(Broadcast):
@@ -226,7 +239,8 @@ register(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=[
 register(Sum(-1, swapped=True), functions=[torch.rsub])
 register(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
 register(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
-register(Choice(), functions=[torch.maximum, torch.minimum, torch.lerp], methods=["maximum", "minimum", "lerp"])
+register(Choice(), functions=[torch.maximum, torch.minimum], methods=["maximum", "minimum"])
+register(Lerp(), functions=[torch.lerp], methods=["lerp"])
 register(Choice(1), functions=[torch.where])
 register(MaskedFill(), functions=[torch.masked_fill], methods=["masked_fill"])
 register(AddProduct(), functions=[torch.addcmul], methods=["addcmul"])

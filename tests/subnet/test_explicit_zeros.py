@@ -287,3 +287,24 @@ def test_a_maximum_whose_windows_may_miss_the_image_is_not_zero(dilation: int) -
     assert left(subnet) == {"a"}
     for size in range(dilation - 1, 7):
         same(model, subnet, (example(2, 3, max(size, 1), 6),))
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+def test_lerp_takes_two_of_one_dtype(gone: str) -> None:
+    """Under autocast the layers give bfloat16, and a zero of the dtype that was captured would not do beside it."""
+
+    class Between(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.lerp(self.a(x), self.b(x), 0.25)
+
+    x = example(3, 4)
+    model = settled(Between(), x)
+    subnet = shrink(model, (x,), gone)
+    assert operations(subnet) == ["b" if gone == "a" else "a", "mul"]
+    model, subnet, x = model.float(), subnet.float(), x.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        same(model, subnet, (x,), tolerance=torch.finfo(torch.bfloat16).eps)
