@@ -176,7 +176,7 @@ class Lerp(Choice):
     """start + weight (end - start): a part of each."""
 
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Replace | None:
-        """The other operand's part. An explicit zero would not do: under autocast it may lack the dtype of the other."""
+        """The other operand's part. Under autocast an explicit zero may lack the other's dtype, which lerp asks for."""
         start, end, weight = call.input, call.argument(1, "end"), call.argument(2, "weight")
         if start in zero and end not in zero and passes_as(call, end):
             return Replace(torch.mul, (end, weight), {})
