@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,12 +111,12 @@ class _Emitter:
 
     def run(self) -> None:
         for node in self.view.nodes:
-            if node in self.erasure.explicit:
-                self.env[node] = self._zeros(node)
-            elif node in self.erasure.numbers:
+            if node in self.erasure.numbers:
                 self.env[node] = self._number(self.erasure.numbers[node], node.meta["modes"])
             elif node in self.erasure.live:
+                self._put_zeros(node.all_input_nodes)
                 self.env[node] = self._node(node)
+        self._put_zeros(self.erasure.explicit)  # what is left is read by outputs alone
 
     def graph_of(self, mode: Mode) -> fx.Graph:
         """Return the part of the graph that runs in one mode."""
@@ -192,13 +192,22 @@ class _Emitter:
     def _mapped(self, node: fx.Node) -> Any:
         return self.env[self.erasure.resolve(node)]
 
-    def _zeros(self, node: fx.Node) -> fx.Node:
+    def _put_zeros(self, operands: Iterable[fx.Node]) -> None:
+        """Put the explicit zeros among some operands ahead of what reads them."""
+        operands = [self.erasure.resolve(operand) for operand in operands]
+        for zero in operands:
+            if zero in self.erasure.explicit and zero not in self.env:
+                self.env[zero] = self._zeros(zero, beside=operands)
+
+    def _zeros(self, node: fx.Node, beside: Sequence[fx.Node]) -> fx.Node:
+        """Return zeros like one of the operands beside them: they have one dtype under autocast as well.
+
+        A dtype that is named would stay when the network is cast.
+        """
         info, sizes = node.meta["value"], self.erasure.explicit[node]
         modes = node.meta["modes"]
-        followed = [leaf.node for leaf in leaves(sizes) if isinstance(leaf, Size)]
-        like = self.erasure.resolve(followed[0]) if followed else self._tensor_like(None, modes)
-        if like.meta["value"].dtype != info.dtype:  # a dtype that is named would stay when the network is cast
-            like = self._tensor_like(info.dtype, modes) or like
+        followed = [self.erasure.resolve(leaf.node) for leaf in leaves(sizes) if isinstance(leaf, Size)]
+        like = self._like(info.dtype, modes, (*beside, *followed))
         dtype = {} if like.meta["value"].dtype == info.dtype else {"dtype": info.dtype}
         dims = order(info.shape, info.strides)
         numbers = tuple(self._number(sizes[dim], modes) for dim in dims)
@@ -207,13 +216,15 @@ class _Emitter:
             return zeros
         return self._new(self.graph.call_method("permute", (zeros, tuple(map(dims.index, range(len(dims)))))), modes)
 
-    def _tensor_like(self, dtype: torch.dtype | None, modes: frozenset[Mode]) -> Any:
-        """Return a tensor that is there already, of this dtype if one is named, or ``None``."""
-        for node in self.env:
-            info = node.meta["value"]
-            if isinstance(info, TensorInfo) and dtype in (None, info.dtype) and modes <= node.meta["modes"]:
-                return node
-        return None
+    def _like(self, dtype: torch.dtype, modes: frozenset[Mode], near: Sequence[fx.Node]) -> fx.Node:
+        """Return a tensor that is there already: of this dtype where one is, the near ones first."""
+        there = [each for each in near if each in self.env]
+        tensors = [
+            each
+            for each in (*there, *self.env)
+            if isinstance(each.meta["value"], TensorInfo) and modes <= each.meta["modes"]
+        ]
+        return next((each for each in tensors if each.meta["value"].dtype == dtype), tensors[0])
 
     def _number(self, size: Expression, modes: frozenset[Mode]) -> Any:
         """Return a size as a number or as the node that computes it, each once."""

@@ -190,8 +190,8 @@ def test_verification_looks_at_another_batch_size_and_resolution(monkeypatch: py
     emitter = importlib.import_module("autosubnet.subnet.emit")._Emitter
     zeros = emitter._zeros
 
-    def frozen(self: Any, node: Any) -> Any:
-        new = zeros(self, node)
+    def frozen(self: Any, node: Any, beside: Any) -> Any:
+        new = zeros(self, node, beside)
         new.args = (new.args[0], (*new.args[1][:2], 8, 8))
         return new
 
