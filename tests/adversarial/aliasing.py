@@ -20,7 +20,7 @@ def activation_read_elsewhere(m, x):
 def alias(m, x):
     y = m.a(x)
     z = y
-    z += m.b(x)
+    z += m.b(x) + x
     return y
 
 
@@ -114,15 +114,21 @@ def narrowed(m, x):
 
 def input_written(m, x):
     y = x.clone()
-    y.sub_(m.b(x))
+    y.sub_(m.b(x)).mul_(3)
     x = x * 2
     return y + x + m.a(x)
 
 
 def dropped(m, x):
     y = m.a(x)
-    F.dropout(y, 0.0, inplace=True)
+    F.dropout(y, 0.5, m.training, inplace=True)
     return y + m.b(y)
+
+
+def activated_slice(m, x):
+    y = m.b(x)
+    torch.tanh_(y[:, :1])
+    return m.a(x) + y
 
 
 def reused_norm():
@@ -151,7 +157,7 @@ SPECIMENS = [
     rows("half of a tensor multiplied by zero in place", narrowed, "b", "b", parts=wide),
     rows("a copy of the input is written", input_written, "b"),
     rows("dropout in place", dropped, "b"),
-    rows("a detached zero", lambda m, x: m.a(x) + m.b(x).detach() + x, "b"),
+    rows("a detached zero", lambda m, x: (m.a(x) + m.b(x)).detach() + m.c(x), "b"),
     rows(
         "a norm with statistics one call of which dies",
         lambda m, x: m.norm(m.a(x)) + m.c(x) * m.norm(m.b(x)),
@@ -160,5 +166,5 @@ SPECIMENS = [
         parts=reused_norm,
         train=False,
     ),
-    images("an in-place activation on a slice", lambda m, x: m.a(x) + F.relu_(m.b(x)[:, :1]), "b", ""),
+    images("an in-place activation on a slice", activated_slice, "a"),
 ]

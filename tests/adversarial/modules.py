@@ -10,18 +10,26 @@ from .specimen import images, rows, tokens
 
 
 def with_hook(hook):
+    """One that becomes zero, and another that stays."""
+
     def parts():
-        hooked = nn.Linear(6, 6)
-        hooked.register_forward_hook(hook)
-        return {"hooked": hooked}
+        hooked, other = nn.Linear(6, 6), nn.Linear(6, 6)
+        for each in (hooked, other):
+            each.register_forward_hook(hook)
+        return {"hooked": hooked, "other": other}
 
     return parts
 
 
 def with_pre_hook():
-    hooked = nn.Linear(6, 6)
-    hooked.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
-    return {"hooked": hooked}
+    hooked, other = nn.Linear(6, 6), nn.Linear(6, 6)
+    for each in (hooked, other):
+        each.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    return {"hooked": hooked, "other": other}
+
+
+def hooked(m, x):
+    return m.a(x) + m.hooked(x) + m.other(x)
 
 
 def pruned(amount):
@@ -59,12 +67,20 @@ class Scaled(nn.Linear):
 
 
 class StandardisedConv(nn.Conv2d):
-    """Weight standardisation: a zero weight stays zero, over its epsilon."""
+    """Weight standardisation: a zero weight stays zero, over its epsilon; a zero input still counts."""
 
     def forward(self, x):
         weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         weight = weight / (weight.std((1, 2, 3), keepdim=True) + 1e-5)
         return nn.functional.conv2d(x, weight, self.bias, padding=1)
+
+
+def standardised():
+    return {"std": StandardisedConv(6, 6, 3), "mix": StandardisedConv(12, 6, 3)}
+
+
+def standardised_sum(m, x):
+    return m.a(x) + m.std(x) + m.mix(torch.cat([x, m.b(x)], 1))
 
 
 def lazy():
@@ -80,9 +96,13 @@ def frozen():
 
 
 def tied():
-    first, second = nn.Linear(6, 6), nn.Linear(6, 6)
-    second.weight = first.weight
-    return {"first": first, "second": second}
+    first, second, third = (nn.Linear(6, 6) for _ in range(3))
+    second.weight = third.weight = first.weight
+    return {"first": first, "second": second, "third": third}
+
+
+def shared(m, x):
+    return m.first(x) + m.second(x).tanh() + m.c(m.third(x))
 
 
 def strided():
@@ -91,8 +111,15 @@ def strided():
     return {"strided": layer}
 
 
+def with_weights_dropped(m, x):
+    """Draws come in the order in which the weight lies."""
+    weight = nn.functional.dropout(m.strided.weight, 0.5, m.training)
+    return m.a(x) + nn.functional.linear(x, weight, m.strided.bias)
+
+
 def channels_last():
-    return {"conv": nn.Conv2d(6, 6, 3, padding=1).to(memory_format=torch.channels_last)}
+    conv = nn.Conv2d(6, 6, 3, padding=1).to(memory_format=torch.channels_last)
+    return {"conv": conv, "drop": nn.Dropout(0.5)}
 
 
 def channels_last_and_dropout():
@@ -118,13 +145,15 @@ def rotated(m, x):
 
 
 class Doubled(torch.autograd.Function):
+    """Twice what comes in, of three times its gradient."""
+
     @staticmethod
     def forward(ctx, x):
         return x * 2
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient * 2
+        return gradient * 3
 
 
 class Doubling(nn.Module):
@@ -159,14 +188,20 @@ class Holder(nn.Module):
         return first(x) * self.scales[0] + second(x) * self.scales[1] + self.shifts["up"]
 
 
+def recurrent(m, x):
+    """What it returns, and its last state."""
+    y, (state, _) = m.lstm(x)
+    return y + m.b(x) + state[-1][:, None]
+
+
 def part(name, make):
     return lambda: {name: make()}
 
 
 SPECIMENS = [
-    rows("a hook that doubles", lambda m, x: m.a(x) + m.hooked(x), "hooked", parts=with_hook(lambda m, i, o: o * 2)),
-    rows("a hook that adds", lambda m, x: m.a(x) + m.hooked(x), "hooked", parts=with_hook(lambda m, i, o: o + 1)),
-    rows("a pre-hook", lambda m, x: m.a(x) + m.hooked(x), "hooked", parts=with_pre_hook),
+    rows("a hook that doubles", hooked, "hooked", parts=with_hook(lambda m, i, o: o * 2)),
+    rows("a hook that adds", hooked, "hooked", parts=with_hook(lambda m, i, o: o + 1)),
+    rows("a pre-hook", hooked, "hooked", parts=with_pre_hook),
     rows("masks of torch.nn.utils.prune", lambda m, x: m.a(x) + m.pruned(x), "a", parts=pruned(0.5)),
     rows(
         "everything pruned but the bias",
@@ -195,41 +230,47 @@ SPECIMENS = [
     rows("a subclass that scales", lambda m, x: m.a(x) + m.b(x), "b", parts=part("b", lambda: Scaled(6, 6))),
     images(
         "weight standardisation",
-        lambda m, x: m.a(x) + m.std(x),
-        "std",
-        "",
-        parts=part("std", lambda: StandardisedConv(6, 6, 3)),
+        standardised_sum,
+        "std b",
+        "b",
+        parts=standardised,
     ),
     rows("a lazy module that was initialised", lambda m, x: m.a(x) + m.lazy(x), "lazy", parts=lazy),
     rows("a frozen branch", lambda m, x: m.a(x) + m.frozen(x), "a", parts=frozen),
     rows("a frozen branch of zeros", lambda m, x: m.a(x) + m.frozen(x), "frozen", parts=frozen),
-    rows("a shared weight one use of which dies", lambda m, x: m.first(x) + m.c(m.second(x)), "c", "c", parts=tied),
+    rows("a shared weight one use of which dies", shared, "c", "c third", parts=tied),
     rows("a shared weight of zeros", lambda m, x: x + m.first(x) + m.second(x), "first second", parts=tied),
-    rows("a module called twice", lambda m, x: x + m.b(m.a(m.b(x))), "b", "a b"),
-    rows("a weight in another order", lambda m, x: m.a(x) + m.strided(x), "a", parts=strided),
+    rows("a module called twice", lambda m, x: x + m.b(m.a(m.b(x))) + m.c(m.c(x)), "b", "a b"),
+    rows("a weight in another order", with_weights_dropped, "a", parts=strided),
     images("channels last ahead of dropout", mixed, "right", parts=channels_last_and_dropout),
-    images("channels last", lambda m, x: m.a(x) + m.conv(x), "a", parts=channels_last),
+    images("channels last", lambda m, x: m.a(x) + m.drop(m.conv(x)), "a", parts=channels_last),
     rows("complex and integer buffers", rotated, "b", parts=buffers),
     rows(
         "a function of its own gradient",
-        lambda m, x: m.a(x) + m.doubled(m.b(x)),
+        lambda m, x: m.doubled(m.a(x) + m.b(x)),
         "b",
-        "",
         parts=part("doubled", Doubling),
     ),
     rows("a tied embedding", lambda m, x: m.net(x), "net.b", "net.b", parts=part("net", TiedEmbedding), width=9),
-    rows("parameters in lists and dicts", lambda m, x: m.net(x), "net.scales.0", "", parts=part("net", Holder)),
+    rows(
+        "parameters in lists and dicts",
+        lambda m, x: m.net(x),
+        "net.scales.0",
+        "net.layers.x.0",
+        parts=part("net", Holder),
+    ),
     rows("a bilinear layer", lambda m, x: m.a(x) + m.two(x, x), "two", parts=part("two", lambda: nn.Bilinear(6, 6, 6))),
     tokens(
         "a recurrent layer",
-        lambda m, x: m.lstm(x)[0] + m.b(x),
+        recurrent,
         "b",
         parts=part("lstm", lambda: nn.LSTM(6, 6, batch_first=True)),
     ),
     tokens(
         "an encoder layer",
         lambda m, x: m.layer(x) + m.b(x),
-        "b",
+        "layer.linear2 b",
+        "layer.linear1 layer.linear2 b",
         parts=part("layer", lambda: nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, batch_first=True)),
     ),
     tokens(

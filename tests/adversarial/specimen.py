@@ -18,6 +18,9 @@ ROWS, TOKENS, IMAGE = (5, 6), (3, 4, 6), (3, 6, 8, 8)
 class Specimen:
     """A model, the zeros that somebody made in it, and which modules must be gone with them.
 
+    What is special about it must tell: either it is alive beside the zeros, or its own zero must be known for a layer
+    that reads it to go.
+
     Attributes:
         name: what is special about it.
         make: builds the model.

@@ -26,6 +26,8 @@ class Layers(nn.Module):
 
 
 class TwoInputs(Layers):
+    """Without b and c, nobody reads the second."""
+
     def __init__(self):
         super().__init__("a", "b", "c")
 
@@ -168,7 +170,7 @@ def names(text):
 
 
 SPECIMENS = [
-    Specimen("two inputs", TwoInputs, (ROWS, ROWS), ("b",), names("b")),
+    Specimen("two inputs", TwoInputs, (ROWS, ROWS), ("b", "c"), names("b c")),
     Specimen("two outputs", TwoOutputs, (ROWS,), ("b", "c"), names("b c")),
     Specimen("nested outputs", Nested, (ROWS,), ("d",), names("d")),
     Specimen("a dataclass as output", Typed, (ROWS,), ("a",), names("a")),

@@ -22,6 +22,9 @@ ZERO = {
     "asinh": torch.asinh,
     "clamp from zero": lambda y: y.clamp(min=0),
     "a power": lambda y: y**3,
+}
+# Of these no rule knows that; a zero must be put in.
+ZERO_BY_CHANCE = {
     "a cumulative product": lambda y: y.cumprod(-1),
     "xlogy": lambda y: torch.xlogy(y, y.detach().square() + 1),
 }
@@ -72,17 +75,24 @@ def added(function):
     return lambda m, x: m.a(x) + function(m.b(x))
 
 
+def read_on(function):
+    """The layer behind it goes only if its zero is known."""
+    return lambda m, x: m.a(x) + m.c(function(m.b(x)))
+
+
 def multiplied(function):
     return lambda m, x: function(m.a(x)) * function(m.b(x)).sigmoid()
 
 
 def pooled(m, x):
-    """The pooled zero is a term of a sum, and the pooled image is behind a gate that is half open."""
-    return m.pool(x + m.b(x)) + m.pool(m.b(x)) * m.pool(m.b(x)).sigmoid()
+    """The pooled zero is a term of a sum, and what it opens a gate with must be as large as the pooled image."""
+    return m.pool(x + m.b(x)) * m.pool(m.b(x)).sigmoid() + m.pool(m.b(x))
 
 
 def pooled_concat(m, x):
-    return m.mix(m.pool(torch.cat([m.a(x), m.b(x)], 1)))
+    """Half of the channels stay zero."""
+    y = m.pool(torch.cat([m.a(x), m.b(x)], 1))
+    return m.mix(y) + m.c(y[:, 6:])
 
 
 def pool(module, **more):
@@ -106,7 +116,7 @@ def convolved_concat(m, x):
 
 
 def folded(m, x):
-    return m.a(x) + F.fold(F.unfold(m.b(x), 3, padding=1), x.shape[2:], 3, padding=1)
+    return m.a(x) + m.c(F.fold(F.unfold(m.b(x), 3, padding=1), x.shape[2:], 3, padding=1))
 
 
 def padded_module(m, x):
@@ -172,7 +182,7 @@ def masked_log(m, x):
 
 def clamped_overflow(m, x):
     """exp overflows for some inputs, and is cut off before anybody sees it."""
-    return m.a(x) + m.b(x) * (1000 * x.detach().abs()).exp().clamp(max=2)
+    return m.a(x) + m.c(m.b(x) * (1000 * x.detach().abs()).exp().clamp(max=2))
 
 
 def spectrum(m, x):
@@ -205,15 +215,16 @@ def chosen(m, x):
 
 def narrow(function):
     """A residual whose branch computes in float32 within a float64 model."""
-    return lambda m, x: x + m.a(x) + function(m.b(x).float()).double()
+    return lambda m, x: x + m.a(x) + m.c(function(m.b(x).float()).double())
 
 
 SPECIMENS = [
-    *(rows(f"{name} of zero is zero", added(f), "b") for name, f in ZERO.items()),
+    *(rows(f"{name} of zero is zero", read_on(f), "b c.bias", "b c") for name, f in ZERO.items()),
+    *(rows(f"{name} of zero is zero", added(f), "b") for name, f in ZERO_BY_CHANCE.items()),
     *(rows(f"{name} of zero is not zero", added(f), "b") for name, f in NOT_ZERO.items()),
     *(images(f"{name} of a zero", pooled, "b", parts=pool(p)) for name, p in POOLS.items()),
     *(
-        images(f"{name} of a concat", pooled_concat, "b", parts=pool(p, mix=lambda: nn.Conv2d(12, 6, 1)))
+        images(f"{name} of a concat", pooled_concat, "b c.bias", "b c", parts=pool(p, mix=lambda: nn.Conv2d(12, 6, 1)))
         for name, p in POOLS.items()
     ),
     *(
@@ -247,20 +258,20 @@ SPECIMENS = [
     images("unpooling of zero", unpooled, "a"),
     images("grid_sample", sampled, "b"),
     images("pixel shuffle of a gate", shuffled, "b"),
-    images("unfold and fold", folded, "b"),
+    images("unfold and fold", folded, "b c.bias", "b c"),
     tokens("masked_fill with -inf", attention(causal), "c", "a b c"),
     tokens("masked_fill with -inf of zero scores", attention(causal), "b", "a b"),
     tokens("a mask of -inf that is added", attention(additive), "c", "a b c"),
     tokens("a mask of -inf that is added to zero scores", attention(additive), "a", "a b"),
     rows("log(0) behind where", masked_log, "b"),
-    rows("an overflow that is clamped", clamped_overflow, "b"),
+    rows("an overflow that is clamped", clamped_overflow, "b c.bias", "b c"),
     rows("a Fourier transform of zero", spectrum, "b"),
     rows("a filter that is zero", filtered, "b"),
     rows("real and imaginary parts", parts_of, "b"),
     rows("an order of zeros", by_integers, "b"),
     rows("bits", by_bits, "b"),
     rows("a choice by a comparison of zeros", chosen, "b"),
-    rows("a float32 island that is zero", narrow(torch.tanh), "b"),
+    rows("a float32 island that is zero", narrow(torch.tanh), "b c.bias", "b c"),
     rows("a float32 island that is one half", narrow(torch.sigmoid), "b"),
     rows("a bfloat16 island", lambda m, x: x + m.a(x) + m.b(x).bfloat16().exp().to(torch.float64), "b"),
 ]
