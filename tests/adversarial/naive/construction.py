@@ -51,15 +51,15 @@ def as_in_the_example(self, node, info, output):
     return list(info.shape)
 
 
-def one_number(self, node):
+def one_number(self, node, beside):
     like = next(each for each in self.view.nodes if each.op == "placeholder")
     zero = self.graph.call_method("new_zeros", (self.env[like], ()), {"dtype": node.meta["value"].dtype})
     return self._new(zero, node.meta["modes"])
 
 
-def like_the_input(self, node):
+def like_the_input(self, node, beside):
     """A zero of the input's dtype."""
-    zero = zeros_at(self, node)
+    zero = zeros_at(self, node, beside)
     like = next(each for each in self.view.nodes if each.op == "placeholder")
     made = next(each for each in reversed(self.graph.nodes) if each.target == "new_zeros")
     made.args, made.kwargs = (self.env[like], *made.args[1:]), {}
