@@ -1,8 +1,22 @@
 """Supernets to search: our own, and every model of timm and torchvision."""
 
+from autosubnet.supernets.darts_cnn import Darts
+from autosubnet.supernets.darts_evaluation import DartsNetwork
+from autosubnet.supernets.darts_genotype import Genotype, genotype
 from autosubnet.supernets.demo import DemoSupNet
 from autosubnet.supernets.registry import create, create_with_inputs, names
 from autosubnet.supernets.stacked_unets import StackedUnets
 from autosubnet.supernets.super_resnet import SuperResNet
 
-__all__ = ["DemoSupNet", "StackedUnets", "SuperResNet", "create", "create_with_inputs", "names"]
+__all__ = [
+    "Darts",
+    "DartsNetwork",
+    "DemoSupNet",
+    "Genotype",
+    "StackedUnets",
+    "SuperResNet",
+    "create",
+    "create_with_inputs",
+    "genotype",
+    "names",
+]

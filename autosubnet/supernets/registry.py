@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from autosubnet.errors import InputError
+from autosubnet.supernets.darts_cnn import Darts
 from autosubnet.supernets.demo import DemoSupNet
 from autosubnet.supernets.stacked_unets import StackedUnets
 from autosubnet.supernets.super_resnet import SuperResNet
@@ -64,6 +65,7 @@ _SUPERNETS: dict[str, Callable[..., nn.Module]] = {
     "demo": DemoSupNet,
     "stacked_unets": StackedUnets,
     "super_resnet": SuperResNet,
+    "darts": Darts,
 }
 _ZOOS = {"timm": _Zoo(_timm_names, _timm_model), "torchvision": _Zoo(_torchvision_names, _torchvision_model)}
 
@@ -78,9 +80,9 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     """Build a supernet with random weights; none are ever downloaded.
 
     Args:
-        name: ``"demo"``, ``"stacked_unets"``, ``"super_resnet"``, ``"timm:NAME"``, ``"torchvision:NAME"`` (such as
-            ``"torchvision:resnet18"``), or ``"package.module:factory"``: something callable in a module that can be
-            imported, which returns a model, or a model and its example inputs.
+        name: ``"demo"``, ``"stacked_unets"``, ``"super_resnet"``, ``"darts"``, ``"timm:NAME"``, ``"torchvision:NAME"``
+            (such as ``"torchvision:resnet18"``), or ``"package.module:factory"``: something callable in a module that
+            can be imported, which returns a model, or a model and its example inputs.
         **kwargs: for the supernet's class, ``timm.create_model``, ``torchvision.models.get_model`` or the factory.
 
     Returns:
