@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -60,11 +59,10 @@ def unsettle(model: nn.Module) -> None:
 
 def test_otov3_on_stl10() -> None:
     """Table 1 of OTOv3, at the width and size of images that are found to fit."""
-    with torch.device("meta"):
-        model = supernets.create("darts", channels=24).eval()
-        assert count(model) == pytest.approx(4.05e6, rel=0.05)
-        with FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, 32, 32))
+    model = supernets.create("darts", channels=24).eval()
+    assert count(model) == pytest.approx(4.05e6, rel=0.05)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 3, 32, 32))
     assert counter.get_total_flops() / 2 == pytest.approx(614e6, rel=0.05)
 
 
@@ -183,12 +181,13 @@ def test_a_node_is_the_weighted_sum_of_its_paths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dead", "share"), [((), True), ((3,), True), ((2, 5), True), ((2, 3, 4), True), ((4,), False)]
+    ("dead", "cells", "share"),
+    [((), 2, True), ((3,), 2, True), ((2, 5), 2, True), ((2, 3, 4), 3, True), ((4,), 3, False)],
 )
-def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], share: bool) -> None:
+def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], cells: int, share: bool) -> None:
     """Single entries, and whole nodes with what they feed; what stays is exact and holds nothing of them."""
     torch.manual_seed(sum(dead))
-    model = Darts(2, 3, architecture_weights=True, share=share)
+    model = Darts(2, cells, architecture_weights=True, share=share)
     unsettle(model)
     with torch.no_grad():
         for weights in model.architecture.values():
@@ -196,7 +195,7 @@ def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], share:
             weights[[row for row, edge in enumerate(EDGES) if set(edge) & set(dead)]] = 0
     images = torch.randn(2, 3, 16, 16)
     subnet = autosubnet.remove_zeros(model, images)
-    kinds = ("normal", "reduce", "reduce") if share else ("0", "1", "2")
+    kinds = ("normal", "reduce", "reduce")[-cells:] if share else ("0", "1", "2")
     living = {
         f"cells.{number}.edges.{source}_{node}.{name}"
         for number, kind in enumerate(kinds)
@@ -208,8 +207,8 @@ def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], share:
     targets = {".".join(str(node.target).split(".")[:5]) for node in subnet.graph.nodes if node.op == "call_module"}
     kept = {target for target in targets if ".edges." in target}
     assert kept - identities == living - identities
-    reads = Counter(str(node.args[0]) for node in subnet.graph.nodes if "getitem" in node.name and node.args[1] != ...)
-    scaled = sum(number for read, number in reads.items() if read.startswith("architecture"))
+    reads = [node.args[0] for node in subnet.graph.nodes if node.op == "call_function" and "getitem" in node.name]
+    scaled = sum(str(read).startswith("architecture") for read in reads)
     assert scaled == len(living)
     model.double().eval(), subnet.double().eval()
     for other in (images, torch.randn(3, 3, 21, 21)):
@@ -219,30 +218,32 @@ def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], share:
 # ---------------------------------------------------------------------- affine norms
 
 
-def test_every_path_with_variables_is_a_group() -> None:
+def test_groups_are_the_paths_with_variables_and_go_exactly() -> None:
     """Poolings too, by the norms behind them; the identity has none and no group (OTOv3, Section 4)."""
-    oto = AutoSubnet(Darts(2, 3), torch.randn(2, 3, 16, 16))
+    torch.manual_seed(0)
+    model, images = Darts(2, 3), torch.randn(2, 3, 16, 16)
+    unsettle(model)
+    oto = AutoSubnet(model, images)
     names = {group.name for group in oto.groups}
     for edge in ("0_2", "2_3"):
         expected = {name for name in OPERATIONS if name != "skip_connect"}
         assert {name.split(".")[4] for name in names if name.startswith(f"cells.0.edges.{edge}.")} == expected
     assert oto.is_valid([name for name in names if name.startswith("cells.0.edges.")])
-
-
-@pytest.mark.parametrize("options", [{}, {"space": "cherry_picked", "stem": "imagenet"}])
-def test_subnet_of_random_groups_is_exact(options: dict[str, Any]) -> None:
-    torch.manual_seed(0)
-    model = Darts(2, 3, **options)
-    unsettle(model)
-    images = torch.randn(2, 3, 32, 32)
-    oto = AutoSubnet(model, images)
     chosen = oto.random_set_zero_groups(0.5)
     subnet = oto.construct_subnet()
     left = {name for name, _ in subnet.named_parameters()}
     assert not left & {each.name for group in chosen for each in group.slices if each.indices is None}
-    assert count(subnet) < count(model)
     model.double().eval(), subnet.double().eval()
     torch.testing.assert_close(subnet(images.double()), model(images.double()), rtol=1e-9, atol=1e-9)
+
+
+def test_cherry_picked_space_with_the_stem_of_imagenet() -> None:
+    torch.manual_seed(0)
+    model = Darts(2, 3, space="cherry_picked", stem="imagenet")
+    unsettle(model)
+    oto = AutoSubnet(model, torch.randn(2, 3, 32, 32))
+    assert oto.random_set_zero_groups(0.5)
+    assert count(oto.construct_subnet()) < count(model)
 
 
 # ---------------------------------------------------------------------- genotypes
@@ -353,11 +354,6 @@ def test_network_of_a_genotype(stem: str) -> None:
         "1_2_sep_conv_3x3",
         "2_4_dil_conv_5x5",
     ]
-    assert (
-        [cell(*[torch.randn(2, n, 9, 9) for n in (3 * 4, 3 * 4)]).shape[1] for cell in model.cells[:1]] == [8]
-        if stem == "cifar"
-        else True
-    )
     images, labels = torch.randn(2, 3, 33, 33), torch.tensor([1, 4])
     logits, auxiliary = model(images)
     assert logits.shape == auxiliary.shape == (2, 5)
@@ -381,7 +377,7 @@ def test_paths_are_dropped_for_whole_examples() -> None:
     torch.manual_seed(0)
     drop, x = DropPath(0.25), torch.ones(4000, 2, 2, 2)
     dropped = drop(x).flatten(1)
-    assert set(dropped.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert dropped.unique().tolist() == [0, pytest.approx(4 / 3)]
     assert (dropped == dropped[:, :1]).all()
     assert dropped[:, 0].eq(0).float().mean() == pytest.approx(0.25, abs=0.03)
     assert drop.eval()(x) is x
