@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(emoji=False)
 _DEFAULT = Settings()
-_NAMES = "demo, stacked_unets, super_resnet, timm:NAME, torchvision:NAME or package.module:factory"
+_NAMES = "demo, stacked_unets, super_resnet, darts, timm:NAME, torchvision:NAME or package.module:factory"
 
 
 @app.callback()

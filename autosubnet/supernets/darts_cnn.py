@@ -3,7 +3,9 @@
 Both stack cells in which every two nodes are joined by all operations; they differ in what says that a path goes.
 
 SparseNAS (Eq. 1, appendix): each path is scaled by an architecture weight, linear (no softmax), and its norms have no
-weight and no bias, so that the scale of a path is in its architecture weight alone. A zero takes the path away.
+weight and no bias, so that the scale of a path is in its architecture weight alone. A zero takes the path away: each is
+read as an entry of one matrix, which zero propagation knows entry by entry, so ``remove_zeros`` needs no tensor for
+each path. (A group of ``AutoSubnet`` is all of a matrix, since a parameter is shared by what reads it.)
 
 OTOv3 (Section 4): no architecture weights; the norms have a weight and a bias, since a path goes where all its
 trainable variables are zero, and an affine-free norm does not return zero then. A norm follows each pooling, as in

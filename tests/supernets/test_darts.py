@@ -213,6 +213,8 @@ def test_paths_with_zero_weights_are_compiled_away(dead: tuple[int, ...], cells:
     model.double().eval(), subnet.double().eval()
     for other in (images, torch.randn(3, 3, 21, 21)):
         torch.testing.assert_close(subnet(other.double()), model(other.double()), rtol=1e-9, atol=1e-9)
+    model.train(), subnet.train()
+    torch.testing.assert_close(subnet(images.double()), model(images.double()), rtol=1e-9, atol=1e-9)
 
 
 # ---------------------------------------------------------------------- affine norms
