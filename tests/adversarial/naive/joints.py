@@ -125,7 +125,10 @@ MUTANTS = [
     Mutant("a matmul loses its zero factor", loses_its_zero(attention.MatMul)),
     Mutant("an einsum loses its zero factor", loses_its_zero(attention.Einsum)),
     Mutant("zero times what may overflow is not zero", ((arithmetic.Product, "zeros", unless_it_may_overflow),)),
-    Mutant("a choice loses its zero operand", ((arithmetic.Choice, "drops", what_is_left),)),
+    Mutant(
+        "a choice loses its zero operand",
+        ((arithmetic.Choice, "drops", what_is_left), (arithmetic.Lerp, "drops", what_is_left)),
+    ),
     Mutant("a choice is zero where one operand is", ((arithmetic.Choice, "zeros", where_one_is),)),
     Mutant("a choice is never zero", ((arithmetic.Choice, "zeros", nothing),)),
     Mutant("addcmul loses its zero operand", ((arithmetic.AddProduct, "drops", what_is_left),)),
