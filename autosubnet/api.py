@@ -24,6 +24,7 @@ from autosubnet.graph.segments import build_dependency_graph
 from autosubnet.graph.validity import Anything, Validity, required
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, carry_optimizer
+from autosubnet.paths import with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
 from autosubnet.subnet.report import constant
@@ -43,14 +44,19 @@ class AutoSubnet:
         keep: globs of module or parameter names that must never be removed.
         required_inputs: names of inputs that every output must keep depending on; by default every
             floating-point input, or the first one.
+        architecture_weights: whether every path into every joint gets a trainable scalar, which makes paths without
+            variables removable too: ``model`` is then a network that computes the same, shares everything with the
+            given one, and has these weights besides (SparseNAS, Eq. 1).
 
     Raises:
-        InputError: no example inputs could be guessed, or a required input does not exist.
+        InputError: no example inputs could be guessed, a required input does not exist, or architecture weights were
+            asked for and no paths meet.
         CaptureError: the model cannot be turned into a graph; the message names the place.
         GroupError: a glob of ``keep`` matches nothing.
 
     Attributes:
-        model: the user's model, the one to train.
+        model: the one to train: the user's model, or the one with architecture weights.
+        paths: for each joint the group of its architecture weights, if there are any.
         graph: vertices and segments (OTOv3, Algorithm 2).
         groups: the removable structures (GeZIGs), each proved zero-invariant.
         refused: segments ahead of joints that are no groups, each with its reason.
@@ -66,10 +72,16 @@ class AutoSubnet:
         *,
         keep: Sequence[str] = (),
         required_inputs: Sequence[str] | None = None,
+        architecture_weights: bool = False,
     ) -> None:
         inputs, origin = _inputs(model, example_inputs)
         self.model = model
+        self.paths: tuple[Group, ...] = ()
         self._trace: Trace = capture(model, inputs)
+        seen = self._trace  # what was noted of the model itself
+        if architecture_weights:
+            self.model, self.paths = with_path_weights(self._trace)
+            self._trace = capture(self.model, inputs)
         self._view = GraphView(self._trace)
         self._required = required_inputs
         required(self._view, required_inputs)
@@ -80,9 +92,9 @@ class AutoSubnet:
         self.complement: tuple[str, ...] = partition.complement
         self.notes: tuple[str, ...] = (
             f"example inputs: {origin}",
-            *(f"not followed: module {name!r}, since {why}" for name, why in self._trace.opaque.items()),
-            *(f"frozen: {each}" for each in self._trace.frozen),
-            *(f"read off a tensor while tracing: {each}" for each in self._trace.baked),
+            *(f"not followed: module {name!r}, since {why}" for name, why in seen.opaque.items()),
+            *(f"frozen: {each}" for each in seen.frozen),
+            *(f"read off a tensor while tracing: {each}" for each in seen.baked),
         )
         self._optimizer: H2SPG | None = None
 

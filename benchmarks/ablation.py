@@ -32,7 +32,12 @@ from autosubnet.training.data import ImageData, load
 from autosubnet.training.measure import environment
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
-WIDTHS = {"demo": 0.125, "stacked_unets": 0.25, "super_resnet": 0.125}
+SUPERNETS: dict[str, dict[str, Any]] = {
+    "demo": {"width": 0.125},
+    "stacked_unets": {"width": 0.25},
+    "super_resnet": {"width": 0.125},
+    "darts": {"channels": 4, "cells": 3},
+}
 SPARSITIES = (0.5, 0.8)
 STRENGTHS = (1e-2, 3e-2, 1e-1)
 OPTIONS = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
@@ -64,7 +69,7 @@ def without_target(lam: float) -> dict[str, Make]:
 def run(network: str, make: Make, data: ImageData, epochs: int, seed: int) -> dict[str, Any]:
     """Train once; return whether what is left is valid, the share of groups at zero, and the accuracy."""
     set_seed(seed)
-    model = create(network, width=WIDTHS[network], in_channels=1, num_classes=data.num_classes)
+    model = create(network, **SUPERNETS[network], in_channels=1, num_classes=data.num_classes)
     oto = AutoSubnet(model, data.train.tensors[0][:8])
     try:
         optimizer = make(oto, loop.num_steps(data.train, BATCH, epochs))
@@ -100,7 +105,7 @@ def main() -> None:
     for make in (*map(optimizers, SPARSITIES), *map(without_target, STRENGTHS)):
         contestants |= make
     rows: dict[str, dict[str, Any]] = {}
-    for network in WIDTHS:
+    for network in SUPERNETS:
         rows[network] = {}
         for name, make in contestants.items():
             found = [run(network, make, data, arguments.epochs, seed) for seed in range(arguments.seeds)]

@@ -27,14 +27,14 @@ class Group:
 
     Attributes:
         name: that of its segment, or of the first of several.
-        kind: ``"gezig"`` for whole operators, ``"zig"`` for channels.
+        kind: ``"gezig"`` for whole operators, ``"zig"`` for channels, ``"paths"`` for the weights of a joint's paths.
         slices: what must be zero; slices of different groups may overlap.
         num_params: number of scalar parameters in the slices.
         segments: names of the segments that it removes; several where these share parameters.
     """
 
     name: str
-    kind: Literal["gezig", "zig"]
+    kind: Literal["gezig", "zig", "paths"]
     slices: tuple[ParameterSlice, ...]
     num_params: int
     segments: tuple[str, ...]

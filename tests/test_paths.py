@@ -1,0 +1,167 @@
+"""A weight of one on every path changes nothing; at zero the path goes."""
+
+from __future__ import annotations
+
+import random
+import warnings
+
+import pytest
+import torch
+from probes import largest, probe, run
+from random_models import random_model
+from subnet.checks import example, left, operations, settled
+from torch import Tensor, fx, nn
+
+import autosubnet
+from autosubnet import AutoSubnet
+from autosubnet.capture import Inputs, capture
+from autosubnet.errors import AutoSubnetWarning, InputError
+from autosubnet.paths import with_path_weights
+from autosubnet.supernets import create
+
+X = example(3, 6)
+
+
+class Paths(nn.Module):
+    """A skip, two layers and a table that is added, a concat, and a sum of three at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.head = (nn.Linear(6, 6) for _ in range(4))
+        self.mix = nn.Linear(12, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + self.a(x).relu()
+        y = self.mix(torch.cat([y, self.b(y)], 1))
+        return self.head((y + self.c(y)) + y.tanh())
+
+
+def injected(model: nn.Module, *inputs: Tensor):
+    return with_path_weights(capture(model, Inputs.of(inputs)))
+
+
+def test_the_search_is_over_the_network_with_weights() -> None:
+    model = settled(Paths(), X)
+    oto = AutoSubnet(model, X, architecture_weights=True)
+    assert [len(group.slices) for group in oto.paths] == [2, 2, 3]
+    assert oto.model is not model
+    same(model, oto.model, (X,))
+    optimizer = oto.h2spg(lr=0.01, total_steps=12, target_group_sparsity=0.5)
+    for _ in range(12):
+        optimizer.zero_grad()
+        oto.model.train()(X).square().mean().backward()
+        optimizer.step()
+    report = oto.construct_subnet().meta["autosubnet"]
+    assert report.num_params[1] < report.num_params[0]
+    assert report.relative_difference <= 1e-9
+
+
+def test_a_model_without_joints_is_refused() -> None:
+    chain = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    with pytest.raises(InputError, match="no sum and no concatenation"):
+        AutoSubnet(chain, torch.randn(3, 6), architecture_weights=True)
+    assert AutoSubnet(chain, torch.randn(3, 6)).paths == ()
+
+
+def same(model: nn.Module, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Equal bit by bit, in both modes."""
+    for train in (False, True):
+        expected, got = (probe(each, inputs, train=train) for each in (model, network))
+        assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def set_paths_to_zero(network: nn.Module, groups, seed: int) -> int:
+    """Set four paths in ten to zero, but one into each joint."""
+    draw, zeros = random.Random(seed), 0
+    for group in groups:
+        kept = draw.randrange(len(group.slices))
+        for number, part in enumerate(group.slices):
+            if number != kept and draw.random() < 0.4:
+                network.get_parameter(part.name).data.zero_()
+                zeros += 1
+    return zeros
+
+
+def constructed(network: nn.Module, inputs: tuple[Tensor, ...]) -> fx.GraphModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AutoSubnetWarning)  # a pattern may cut an output off
+        return autosubnet.remove_zeros(network, inputs)
+
+
+def test_every_path_into_every_joint_has_a_weight() -> None:
+    model = settled(Paths(), X)
+    network, groups = injected(model, X)
+    assert [len(group.slices) for group in groups] == [2, 2, 3]
+    assert {group.kind for group in groups} == {"paths"}
+    weights = [p for name, p in network.named_parameters() if name.startswith("path_weights.")]
+    assert len(weights) == 7
+    assert all(weight.requires_grad and weight.item() == 1 and weight.ndim == 0 for weight in weights)
+    own = dict(model.named_parameters())
+    assert all(p is own[name] for name, p in network.named_parameters() if name in own)
+    same(model, network, (X,))
+
+
+def test_skips_and_concats_can_be_removed() -> None:
+    """What OTOv3 cannot: a path without variables becomes a group, for H2SPG as for the optimizers of SparseNAS."""
+    model = settled(Paths(), X)
+    assert {group.name for group in AutoSubnet(model, X).groups} == {"a", "b", "c"}
+    network, groups = injected(model, X)
+    assert len(AutoSubnet(network, X).groups) == 7
+    for joint, gone in ((0, "a"), (1, "b"), (2, "c")):
+        network, groups = injected(settled(Paths(), X), X)
+        names = [part.name for part in groups[joint].slices]
+        layer = next(name for name in names if gone in reader_of(network, name))
+        network.get_parameter(layer).data.zero_()
+        subnet = autosubnet.remove_zeros(network, (X,))
+        assert gone not in left(subnet)
+    assert "cat" in operations(network)
+
+
+def reader_of(network: fx.GraphModule, weight: str) -> set[str]:
+    """Names of the modules whose result a weight scales, activations between them left out."""
+    (node,) = (each for each in network.graph.nodes if each.target == weight)
+    (product,) = node.users
+    sources = {product.args[0], *product.args[0].all_input_nodes}
+    return {str(each.target) for each in sources if each.op == "call_module"}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_models(seed: int) -> None:
+    model, inputs = random_model(seed)
+    network, groups = injected(model, *inputs)
+    same(model, network, inputs)
+    assert {part.name for group in groups for part in group.slices} == {
+        name for name, _ in network.named_parameters() if name.startswith("path_weights.")
+    }
+    zeros = set_paths_to_zero(network, groups, seed)
+    subnet = constructed(network, inputs)
+    expected, got = (run(each, inputs, train=False) for each in (network, subnet))
+    for a, b in zip(expected, got, strict=True):
+        assert largest(a - b) <= 1e-9 * max(1.0, largest(a))
+    ones = [name for name, p in network.named_parameters() if name.startswith("path_weights.") and not p.any()]
+    assert len(ones) == zeros
+    assert not set(ones) & {name for name, _ in subnet.named_parameters()}
+
+
+MODELS = (
+    *("torchvision:resnet18", "torchvision:googlenet", "torchvision:mobilenet_v2", "torchvision:shufflenet_v2_x0_5"),
+    *("torchvision:squeezenet1_1", "timm:resnet18", "timm:dla34", "timm:mixer_s32_224", "timm:res2net50_26w_4s"),
+    "timm:convnext_atto",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_public_zoos(name: str) -> None:
+    """Equal at weight one, and any pattern of zeros constructs exactly (verified by the construction itself)."""
+    torch.manual_seed(0)
+    model, x = create(name).eval(), torch.randn(2, 3, 224, 224)
+    network, groups = injected(model, x)
+    assert groups
+    same(model, network, (x,))
+    for seed in (0, 1):
+        network, groups = injected(model, x)
+        assert set_paths_to_zero(network, groups, seed)
+        report = constructed(network, (x,)).meta["autosubnet"]
+        assert report.num_params[1] < report.num_params[0]
+        assert report.relative_difference <= 1e-9
