@@ -81,7 +81,7 @@ def test_shape_and_argument_are_kept() -> None:
     ("call", "message"),
     [
         (lambda z: prox_sgl(z, [], step=1.0, lam=1.0, alpha=1.5), "alpha is 1.5"),
-        (lambda z: prox_l1(z, step=-1.0, lam=1.0), "step is -1.0 and lam is 1.0"),
+        (lambda z: prox_l1(z, step=-1.0, lam=1.0), "step is -1.0; it may not be negative"),
         (lambda z: prox_group_l2(z, [], step=1.0, lam=math.nan), "negative or NaN"),
         (lambda z: prox_group_l2(z, [torch.tensor([3])], step=1.0, lam=1.0), "outside z, which has 3 entries"),
         (lambda z: prox_group_l2(z, [torch.tensor([0, 1]), torch.tensor([1])], step=1.0, lam=1.0), "in two groups"),
