@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from autosubnet.errors import StateError
 from autosubnet.graph.groups import Group
+from autosubnet.optim.fingerprint import check_partition, digest
 from autosubnet.optim.schedule import Schedule
 from autosubnet.optim.target import Target
 
@@ -60,7 +60,7 @@ def pack(groups: Sequence[Group], settings: Settings, run: Run) -> dict[str, Any
     """Settings, run and a fingerprint of the partition as plain values."""
     return {
         "group_names": [group.name for group in groups],
-        "group_slices": [_digest(group) for group in groups],
+        "group_slices": [digest(group) for group in groups],
         "variant": settings.variant,
         "warmup_steps": settings.schedule.warmup,
         "projection_steps": settings.schedule.projection,
@@ -93,7 +93,7 @@ def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str)
     if not isinstance(packed, dict):
         raise StateError(f"the state dict has no entry {KEY!r}: it was not written by H2SPG.state_dict()")
     try:
-        _check_partition(packed["group_names"], packed["group_slices"], groups)
+        check_partition(packed["group_names"], packed["group_slices"], groups)
         lengths = ("warmup_steps", "projection_steps", "total_steps", "selection_periods")
         schedule = Schedule(*(packed[name] for name in lengths))
         settings = Settings(
@@ -110,24 +110,3 @@ def unpack(state_dict: Mapping[str, Any], groups: Sequence[Group], variant: str)
     if run.scores.shape != (len(groups),) or not nested:
         raise StateError(f"the state dict's entry {KEY!r} is damaged: scores or choice do not fit its groups")
     return settings, run
-
-
-def _check_partition(names: Sequence[str], digests: Sequence[str], groups: Sequence[Group]) -> None:
-    for i, (name, digest, group) in enumerate(zip(names, digests, groups, strict=False)):
-        if name != group.name:
-            raise _other_partition(f"group {i} is {name!r} there and {group.name!r} here")
-        if digest != _digest(group):
-            raise _other_partition(f"group {name!r} has other parameter slices there than here")
-    if len(names) != len(groups):
-        raise _other_partition(f"{len(names)} groups there, {len(groups)} here")
-
-
-def _other_partition(difference: str) -> StateError:
-    return StateError(
-        f"the state dict belongs to another partition: {difference}; build the same model with the same options"
-    )
-
-
-def _digest(group: Group) -> str:
-    slices = sorted((s.name, -1 if s.dim is None else s.dim, s.indices or ()) for s in group.slices)
-    return hashlib.sha256(repr(slices).encode()).hexdigest()[:16]

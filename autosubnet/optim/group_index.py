@@ -222,7 +222,7 @@ def _make_blocks(groups: Iterable[Group], shapes: Mapping[str, Sequence[int]]) -
     dims: dict[str, set[int]] = {}
     for group in groups:
         for piece in group.slices:
-            _check_slice(group, piece, shapes)
+            check_slice(group, piece, shapes)
             dims.setdefault(piece.name, set()).update(() if piece.dim is None else (piece.dim,))
     blocks: dict[str, _Block] = {}
     start = 0
@@ -233,7 +233,8 @@ def _make_blocks(groups: Iterable[Group], shapes: Mapping[str, Sequence[int]]) -
     return blocks
 
 
-def _check_slice(group: Group, piece: ParameterSlice, shapes: Mapping[str, Sequence[int]]) -> None:
+def check_slice(group: Group, piece: ParameterSlice, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise ``GroupError`` for a slice of a group that the parameters do not have."""
     if piece.name not in shapes:
         raise GroupError(f"group {group.name!r} holds {piece.name!r}, which is no parameter of the model")
     if piece.dim is None or piece.indices is None:
