@@ -1,6 +1,7 @@
 """Optimizers that make whole groups of parameters zero, and the maths they share."""
 
 from autosubnet.optim.adam_hapg import AdamHAPG
+from autosubnet.optim.bilevel import first_order_gradient, second_order_gradient
 from autosubnet.optim.carry import carry_optimizer
 from autosubnet.optim.h2spg import H2SPG
 from autosubnet.optim.hapg import HAPG
@@ -23,11 +24,13 @@ __all__ = [
     "Progress",
     "ScoreFunction",
     "carry_optimizer",
+    "first_order_gradient",
     "magnitude_score",
     "prox_group_l2",
     "prox_l1",
     "prox_sgl",
     "random_score",
     "redundancy_score",
+    "second_order_gradient",
     "taylor_score",
 ]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, overload
 
 import torch
@@ -73,6 +74,8 @@ class HAPG(torch.optim.Optimizer):
     def _start(self, model: nn.Module, groups: Sequence[Group], params: Any, options: dict[str, Any]) -> None:
         self._parameters = NamedParameters(model)
         self._groups = tuple(groups)
+        if len({group.name for group in self._groups}) < len(self._groups):
+            raise GroupError("two groups have one name; derive() could not tell them apart")
         self._entries: list[EntryGroups] = []
         current = self._parameters.current
         used = EntryGroups(self._groups, self._shapes()).names
@@ -95,12 +98,19 @@ class HAPG(torch.optim.Optimizer):
         """As of any torch optimizer.
 
         Raises:
-            InputError: an option out of range, or a group that has some parameters in it and others not.
+            InputError: an option out of range, or a group that has some parameters in it and others not; nothing was
+                changed.
         """
         super().add_param_group(param_group)
-        added = self.param_groups[-1]
-        self._check_options(added)
-        held = set(added["params"])
+        try:
+            self._check_options(self.param_groups[-1])
+            self._entries.append(self._entries_of(self.param_groups[-1]["params"]))
+        except InputError:
+            self.param_groups.pop()
+            raise
+
+    def _entries_of(self, params: Sequence[Tensor]) -> EntryGroups:
+        held = set(params)
         names = {name for name, p in self._parameters.current.items() if p in held}
         mine = []
         for group in self._groups:
@@ -109,7 +119,7 @@ class HAPG(torch.optim.Optimizer):
                 raise InputError(f"group {group.name!r} has parameters in two of torch's parameter groups, or outside")
             if inside == {True}:
                 mine.append(group)
-        self._entries.append(EntryGroups(mine, self._shapes()))
+        return EntryGroups(mine, self._shapes())
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -198,8 +208,9 @@ class HAPG(torch.optim.Optimizer):
                 raise StateError(f"the state dict is of {own['optimizer']}, this optimizer is {type(self).__name__}")
             check_partition(own["group_names"], own["group_slices"], self._groups)
             self._check_state(state_dict)
-            super().load_state_dict({key: value for key, value in state_dict.items() if key != KEY})
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            # A copy: torch would go on with the very tensors, and with it the optimizer that they came from.
+            super().load_state_dict(deepcopy({key: value for key, value in state_dict.items() if key != KEY}))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, InputError) as error:
             raise StateError(f"the state dict is damaged, or of other parameters: {error!r}") from error
 
     def __getstate__(self) -> dict[str, Any]:

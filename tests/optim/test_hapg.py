@@ -171,6 +171,7 @@ def as_integers(model: Nodes) -> Nodes:
     [
         (lambda m: HAPG(m, [group("g", *whole("nobody"))]), GroupError, "'nobody', which is no parameter of the model"),
         (lambda m: HAPG(m, [group("g", cut("edges", 2, 0))]), GroupError, "at indices that it does not have"),
+        (lambda m: HAPG(m, [GROUPS[0], group("a", *whole("first"))]), GroupError, "two groups have one name"),
         (lambda m: HAPG(m, [group("g")]), GroupError, "group 'g' has no entries"),
         (lambda m: HAPG(m, [*GROUPS, group("d", cut("edges", 1, 0))]), GroupError, "'b' and 'd' share an entry"),
         (lambda m: HAPG(frozen(m), GROUPS), GroupError, "parameter 'first' belongs to a group, but .* is frozen"),

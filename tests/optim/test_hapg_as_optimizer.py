@@ -81,6 +81,7 @@ def test_a_state_dict_of_other_groups(groups: Any, message: str) -> None:
         (lambda s: s["state"][1].pop("prox"), "KeyError\\('prox'\\)"),
         (lambda s: s["state"][0].update(v=torch.ones(2)), "'v' of parameter 0 has another shape"),
         (lambda s: s["param_groups"][0].pop("lam"), "KeyError\\('lam'\\)"),
+        (lambda s: s["param_groups"][0].update(lam=-1.0), "lam is -1.0"),
         (lambda s: s["param_groups"].append({}), "KeyError\\('lr'\\)"),
         (lambda s: s["param_groups"][0]["params"].pop(), "shorter"),
         (lambda s: s.pop("state"), "KeyError\\('state'\\)"),
@@ -105,6 +106,19 @@ def test_model_and_optimizer_can_be_copied_together() -> None:
         train(m, o, range(5, 12))
     assert same(model, twin_model)
     assert optimizer.derive() == twin.derive()
+
+
+def test_two_optimizers_share_no_state() -> None:
+    models = Nodes(), Nodes(), Nodes()
+    first, second, alone = (AdamHAPG(model, GROUPS, lr=0.02) for model in models)
+    for model, optimizer in ((models[0], first), (models[2], alone)):
+        train(model, optimizer, range(4))
+    second.load_state_dict(first.state_dict())
+    train(models[1], second, range(4, 7))
+    second.derive()
+    for model, optimizer in ((models[0], first), (models[2], alone)):
+        train(model, optimizer, range(4, 9))
+    assert same(models[0], models[2])
 
 
 def test_parameters_replaced_in_the_model_are_found_again() -> None:
@@ -160,6 +174,8 @@ def test_parameter_groups_keep_their_own_options() -> None:
         assert torch.equal(getattr(model, name), getattr(other, name))
     with pytest.raises(InputError, match="lam is -1"):
         optimizer.add_param_group({"params": [model.second], "lam": -1})
+    optimizer.step()
+    assert len(optimizer.param_groups) == 3
 
 
 def test_lambda_grows_in_equal_steps() -> None:
