@@ -42,9 +42,7 @@ def shrink_in_metric(y: Tensor, segments: Segments, steps: Tensor, weights: Tens
     high = segments.norms(y)
     # Each term of the sum is at most 1 at the root, and (||y|| / (r + max c s))^2 at least bounds their sum.
     low = torch.maximum(high - segments.maxima(shift), segments.maxima(size - shift)).clamp(min=0)
-    zero = (low == 0) & (_sums(size, shift, segments, low)[0] <= 1)
-    radius = torch.where(zero, 0, _root(size, shift, segments, low, high))
-    r = segments.spread(radius)
+    r = segments.spread(_root(size, shift, segments, low, high))
     return torch.where(r <= 0, 0, y * (r / torch.where(r <= 0, 1, r + shift)))
 
 
@@ -57,7 +55,10 @@ def _sums(size: Tensor, shift: Tensor, segments: Segments, radius: Tensor) -> tu
 
 
 def _root(size: Tensor, shift: Tensor, segments: Segments, low: Tensor, high: Tensor) -> Tensor:
-    """Return h's root in each group, by Newton's method kept between ``low`` and ``high`` by bisection."""
+    """Return h's root in each group, by Newton's method kept between ``low`` and ``high`` by bisection.
+
+    Where h(0) >= 1, it is 0: the sum at 0 is at most 1, and the interval shrinks to it at once.
+    """
     radius, closest = low, 4 * torch.finfo(size.dtype).eps
     for _ in range(_MOST):
         total, slope = _sums(size, shift, segments, radius)

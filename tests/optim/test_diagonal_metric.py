@@ -78,6 +78,7 @@ def test_the_l1_part_has_the_step_size_of_each_entry() -> None:
     z = torch.tensor([[1.0, -1.0], [1.0, 0.2]])
     step = torch.tensor([[0.0, 0.5], [2.0, 0.5]])
     assert prox_l1(z, step=step, lam=1.0).tolist() == [[1.0, -0.5], [0.0, 0.0]]
+    assert not prox_l1(-z, step=step, lam=1.0)[1].signbit().any()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 14, 21, 28, 35])
@@ -115,11 +116,12 @@ def test_squares_that_single_precision_does_not_hold(metric: str, scale: float) 
 
 
 def test_an_entry_that_cannot_move() -> None:
-    z, step = torch.tensor([1.0, 1.0]).double(), torch.tensor([0.0, 1.0]).double()
+    y, steps, weight = [0.3, 0.1], [0.0, 10.0], 0.5 * math.sqrt(2)
+    z, step = (torch.tensor(v, dtype=torch.float64) for v in (y, steps))
     p = prox_group_l2(z, [torch.tensor([0, 1])], step=step, lam=0.5, metric="diagonal")
-    assert p[0] == 1
-    r = radius_by_bisection([1.0, 1.0], [0.0, 1.0], 0.5 * math.sqrt(2))
-    assert abs(float(p[1]) - r / (r + 0.5 * math.sqrt(2))) < 1e-15
+    assert p[0] == z[0]
+    r = radius_by_bisection(y, steps, weight)
+    assert abs(float(p[1]) - 0.1 * r / (r + 10 * weight)) < 1e-16
 
 
 @pytest.mark.parametrize("metric", ["median", "diagonal"])
@@ -128,6 +130,8 @@ def test_half_precision_and_not_a_number(metric: str) -> None:
     p = prox_group_l2(z, GROUPS, step=step, lam=1.0, metric=metric)
     assert p.dtype == torch.bfloat16
     assert p.tolist() == [0.75, 0.75, 1.0, 0.75, 0.75, 0.75, 0.75, 0.75]
+    many = prox_group_l2(z.new_ones(400), [torch.arange(400)], step=0.5, lam=1.0)  # half precision counts to 256
+    assert many.unique().tolist() == [0.5]
     bad = prox_sgl(z.float().index_fill(0, torch.tensor([0, 3]), math.nan), GROUPS, step=1.0, lam=0.1, alpha=0.5)
     assert bad.isnan().tolist() == [True, False, False, True, False, False, False, False]
 
