@@ -23,7 +23,7 @@ from autosubnet.graph.partition import build_partition
 from autosubnet.graph.segments import build_dependency_graph
 from autosubnet.graph.validity import Anything, Validity, required
 from autosubnet.graph.view import GraphView
-from autosubnet.optim import H2SPG, carry_optimizer
+from autosubnet.optim import H2SPG, HAPG, AdamHAPG, carry_optimizer
 from autosubnet.paths import with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
@@ -257,6 +257,36 @@ class AutoSubnet:
         select = Selection(self._view, self.groups, lambda: Anything(self._view, self._required), latency)
         self._optimizer = H2SPG(self.model, self.groups, select, lr=lr, **options)
         return self._optimizer
+
+    def hapg(self, **options: Any) -> HAPG:
+        """Return an optimizer that makes architecture weights exactly zero (SparseNAS, Eq. 6 to 8).
+
+        It trains the weights of the paths alone; all else has an optimizer of its own. A joint's paths are a group.
+        ``derive()`` at the end writes the zeros, which ``construct_subnet`` then compiles away.
+
+        Args:
+            **options: ``lr``, ``lam`` and ``alpha`` of :class:`autosubnet.optim.HAPG`.
+
+        Raises:
+            InputError: there are no architecture weights, or an option is out of range.
+        """
+        return HAPG(self.model, self._weighted_paths(), **options)
+
+    def adamhapg(self, **options: Any) -> AdamHAPG:
+        """Return :meth:`hapg` with Adam's step sizes (SparseNAS).
+
+        Args:
+            **options: those of :class:`autosubnet.optim.AdamHAPG`.
+
+        Raises:
+            InputError: there are no architecture weights, or an option is out of range.
+        """
+        return AdamHAPG(self.model, self._weighted_paths(), **options)
+
+    def _weighted_paths(self) -> tuple[Group, ...]:
+        if not self.paths:
+            raise InputError("there are no architecture weights; ask for AutoSubnet(..., architecture_weights=True)")
+        return self.paths
 
     def carry_optimizer(self, optimizer: torch.optim.Optimizer, subnet: fx.GraphModule) -> torch.optim.Optimizer:
         """Return a plain optimizer for the subnet with the momenta of its surviving entries.

@@ -30,9 +30,8 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
     """Return a network that computes the same, with a weight of one on every path into every joint.
 
     Joints are sums, concatenations and stacks of two tensors or more that come from the inputs; a chain of sums is
-    one. Each weight is a
-    parameter of its own, ``path_weights.JOINT.NUMBER``, so that each path is removable by itself. All else is shared
-    with the model: training the one trains the other.
+    one. Each weight is a parameter of its own, ``path_weights.JOINT.NUMBER``, so that each path is removable by itself.
+    All else is shared with the model: training the one trains the other.
 
     Returns:
         The network, and for each joint the group of its weights: A_(n), the incoming weights of a node.

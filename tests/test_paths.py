@@ -56,6 +56,36 @@ def test_the_search_is_over_the_network_with_weights() -> None:
     assert report.relative_difference <= 1e-9
 
 
+@pytest.mark.parametrize("kind", ["hapg", "adamhapg"])
+def test_paths_are_searched_by_the_optimizers_of_sparsenas(kind: str) -> None:
+    """Beside an optimizer for all else; what is derived constructs exactly."""
+    model = settled(Paths(), X)
+    oto = AutoSubnet(model, X, architecture_weights=True)
+    architecture = getattr(oto, kind)(lr=0.02, lam=0.3, alpha=0.5)
+    names = {part.name for group in oto.paths for part in group.slices}
+    others = [p for name, p in oto.model.named_parameters() if name not in names]
+    weights = torch.optim.SGD(others, lr=0.01)
+    goal = example(3, 6)
+    for _ in range(100):
+        architecture.zero_grad()
+        weights.zero_grad()
+        (oto.model.train()(X) - goal).square().mean().backward()
+        architecture.step()
+        weights.step()
+    architecture.derive()
+    gone = {name for name in names if not oto.model.get_parameter(name).any()}
+    assert 0 < len(gone) < len(names)
+    subnet = oto.construct_subnet()
+    assert not gone & {name for name, _ in subnet.named_parameters()}
+    assert subnet.meta["autosubnet"].relative_difference <= 1e-9
+
+
+def test_optimizers_of_paths_need_paths() -> None:
+    for kind in ("hapg", "adamhapg"):
+        with pytest.raises(InputError, match="architecture_weights=True"):
+            getattr(AutoSubnet(settled(Paths(), X), X), kind)()
+
+
 def test_a_model_without_joints_is_refused() -> None:
     chain = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
     with pytest.raises(InputError, match="no sum and no concatenation"):
