@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test slow fuzz check clean
+.PHONY: demo test slow fuzz check docs clean
 
 # Train the OTOv3 DemoSupNet on scikit-learn's digits, remove half of its operators, write demo/: about a minute.
 # One thread is enough for images of 8x8, and does not stall on a busy machine as two would.
@@ -28,8 +28,12 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The pages in docs/ with a reference from the docstrings: open site/index.html.
+docs: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -W docs site
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

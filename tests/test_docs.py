@@ -1,6 +1,8 @@
 """The pages in ``docs/`` are true: their Python runs, and prints what is shown behind it."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,15 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
 
 def test_there_are_pages() -> None:
     assert PAGES
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", str(PAGES[0].parent), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "reference.html").read_text("utf-8")
+    assert "construct_subnet" in reference
+    assert all((tmp_path / f"{page.stem}.html").exists() for page in PAGES)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

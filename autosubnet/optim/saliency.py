@@ -51,7 +51,7 @@ def magnitude_score(x_dot_g: Tensor, x_sq: Tensor, g_sq: Tensor, sizes: Tensor) 
 
 
 def taylor_score(x_dot_g: Tensor, x_sq: Tensor, g_sq: Tensor, sizes: Tensor) -> Tensor:
-    """First-order Taylor: the less the loss changes, to first order, when the group becomes zero (|x . g|).
+    """First-order Taylor: the less the loss changes, to first order, when the group becomes zero (``|x . g|``).
 
     Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient Inference (2017), Eq. 6, for whole
     groups. Args and returns as :func:`redundancy_score`.
