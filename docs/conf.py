@@ -3,7 +3,7 @@
 import autosubnet
 
 project = "AutoSubnet"
-author = copyright = "AutoSubnet developers"  # noqa: A001  # the name that Sphinx reads
+author = copyright = "AutoSubnet developers"  # the name that Sphinx reads
 release = autosubnet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath"]
