@@ -18,6 +18,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "instance_norm": nn.InstanceNorm2d,
     "token_batch_norm": own.TokenBatchNorm,
     "rotary": own.Rotary,
+    "identity": nn.Identity,
     "monitor": own.Monitor,
     "dead": own.Dead,
     "outside": own.Outside,

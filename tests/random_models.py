@@ -11,7 +11,17 @@ from plans import Plan, PlannedModel, build
 from torch import Tensor
 
 PASSING = (  # keep the shape, no numbers to choose
-    *("monitor", "nobody_reads", "dead", "outside", "one_minus", "zero_minus", "overflowing", "behind_where"),
+    *(
+        "identity",
+        "monitor",
+        "nobody_reads",
+        "dead",
+        "outside",
+        "one_minus",
+        "zero_minus",
+        "overflowing",
+        "behind_where",
+    ),
 )
 ODD = (
     *("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "old_spectral_norm", "spectral_norm"),

@@ -371,8 +371,9 @@ class Tracer(TorchFunctionMode):
 
     def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> Any:
         if isinstance(result, torch.Tensor):
-            if draws(node, self._leaf(node)) and any(result is source for source in tensors_in(sources)):
-                result = alias_of(result)  # dropout in eval mode: its input must keep its own node
+            passes_on = node.op == "call_module" or draws(node, self._leaf(node))
+            if passes_on and any(result is source for source in tensors_in(sources)):
+                result = alias_of(result)  # an identity, or dropout in eval mode: its input must keep its own node
             self._values.bind(result, node, self._values.root(result, node, sources))
             return result
         self._bind_parts(result, node, [sources])

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, remove_weight_n
 
 from autosubnet.capture import Trace
 
-from .capturing import check, images, rows
+from .capturing import Applied, check, images, rows
 
 
 def leaves(trace: Trace) -> list[str]:
@@ -27,6 +27,20 @@ def stack(**options: Any) -> nn.Sequential:
 
 def test_plain_modules_are_leaves() -> None:
     assert leaves(check(stack(), rows())) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("kind", [nn.Identity, lambda: nn.Dropout(0.0), lambda: nn.Dropout(0.5)])
+def test_what_returns_its_input_is_read_by_its_own_readers_alone(kind: Any) -> None:
+    """One tensor, several readers: an identity in front of one of them is none in front of the others."""
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        x = m.conv(x)
+        return m.one(x) + m.left(x) + (m.two(x) * 2 + m.right(x))
+
+    parts = {"one": kind(), "two": kind(), "left": nn.Conv2d(4, 4, 1), "right": nn.Conv2d(4, 4, 1)}
+    trace = check(Applied(body, **parts), images())
+    reads = {str(node.target): node.args[0] for node in trace.graph.nodes if node.op == "call_module"}
+    assert {str(reads[name]) for name in ("one", "two", "left", "right")} == {"conv"}
 
 
 def test_a_forward_hook_is_followed() -> None:
