@@ -1,10 +1,13 @@
 """Which concats of a plan can lose channels: the parameters behind the others may keep a zero slice.
 
 A concat is narrowable if all that read it, through operators that treat each channel alone, are dense
-convolutions or linear layers of their own, whose input channels can be cut.
+convolutions or linear layers of their own, whose input channels can be cut. One all of whose blocks are zero is not
+narrowed: zeros of its width stand for it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from plans import Plan, Step
 
@@ -16,11 +19,17 @@ PER_CHANNEL = {
 AFFINE = {"batch_norm": "", "instance_norm": "", "prelu": "", "token_batch_norm": ".norm"}  # and where weights are
 
 
-def stuck_parameters(plan: Plan) -> set[str]:
-    """Return the names of the norm and PReLU parameters behind concats that cannot be narrowed."""
+def stuck_parameters(plan: Plan, zero: Collection[int]) -> set[str]:
+    """Return the names of the norm and PReLU parameters behind concats that cannot be narrowed.
+
+    Args:
+        plan: the network.
+        zero: the values that are zero all over.
+    """
     names = set()
     for number, step in enumerate(plan.steps):
-        if step.op in AFFINE and not all(narrowable(plan, cat) for cat in cats_ahead(plan, number)):
+        cats = cats_ahead(plan, number)
+        if step.op in AFFINE and not all(cat not in zero and narrowable(plan, cat) for cat in cats):
             home = number if step.shares is None else step.shares
             owner = f"{step.op}{home}{AFFINE[step.op]}"
             names |= {f"{owner}.weight", f"{owner}.bias"}

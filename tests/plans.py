@@ -188,7 +188,8 @@ class PlannedModel(nn.Module):
         home = number if shares is None else shares
         return self.get_submodule(f"{self.plan.steps[home].op}{home}")
 
-    def forward(self, *inputs: Tensor) -> Any:
+    def values(self, *inputs: Tensor) -> list[Tensor]:
+        """Return the inputs and what each step computes."""
         values = list(inputs)
         for number, step in enumerate(self.plan.steps):
             arguments = [values[i] for i in step.inputs]
@@ -198,6 +199,10 @@ class PlannedModel(nn.Module):
                 values.append(FUNCTIONS[step.op](*arguments, **step.options))
             if self.perturbation is not None:
                 values[-1] = values[-1] * factors(values[-1], 1000 * self.perturbation + number)
+        return values
+
+    def forward(self, *inputs: Tensor) -> Any:
+        values = self.values(*inputs)
         returned = self.plan.outputs[:-1] if self.plan.auxiliary and not self.training else self.plan.outputs
         return CONTAINERS[self.plan.container](tuple(values[i] for i in returned))
 
