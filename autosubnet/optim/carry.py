@@ -25,9 +25,9 @@ def carry_optimizer(
     """A plain torch optimizer for the subnet that goes on where the model's optimizer stands.
 
     Parameter groups keep their order, options and learning rates; what a group lost is left out of it, and a
-    group may become empty. State shaped like its parameter (momenta) is sliced as the parameter was, the rest
-    (``step``) copied. Parameters that are not the model's, such as a loss function's, are taken over as they
-    are.
+    group may become empty. State shaped like its parameter (momenta) is sliced as the parameter was, and lies in
+    memory as the new one does; the rest (``step``) is copied. Parameters that are not the model's, such as a loss
+    function's, are taken over as they are.
 
     Args:
         optimizer: an ``H2SPG``, or ``torch.optim.SGD``, ``Adam`` or ``AdamW``, over the model.
@@ -57,7 +57,8 @@ def carry_optimizer(
     for old, successor in successors.items():
         if successor is not None and old in optimizer.state:
             cut = kept.get(names[old], {}) if old in names else {}
-            carried.state[successor] = {k: _carry_value(v, old, cut) for k, v in optimizer.state[old].items()}
+            state = optimizer.state[old]
+            carried.state[successor] = {key: _carry_value(value, old, successor, cut) for key, value in state.items()}
     return carried
 
 
@@ -97,11 +98,12 @@ def _carry_group(group: Mapping[str, Any], successors: Mapping[Tensor, Tensor | 
     return carried
 
 
-def _carry_value(value: Any, old: Tensor, cut: Mapping[int, Sequence[int]]) -> Any:
+def _carry_value(value: Any, old: Tensor, new: Tensor, cut: Mapping[int, Sequence[int]]) -> Any:
     if not isinstance(value, Tensor):
         return value
     if value.shape != old.shape:
         return value.clone()
     for dim, indices in cut.items():
         value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
-    return value if cut else value.clone()
+    # Fused steps go through the memory of both, so that a momentum must lie as its parameter does.
+    return torch.empty_like(new, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)

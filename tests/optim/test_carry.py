@@ -131,3 +131,33 @@ def test_whole_parameters_may_vanish() -> None:
     carried = carry_optimizer(optimizer, named(model), subnet, {})
     assert carried.param_groups[0]["params"] == list(subnet.parameters())
     assert set(carried.state) == set(subnet.parameters())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("plain", "options"), VARIANTS)
+def test_momenta_lie_in_memory_as_their_parameters_do(plain: Any, options: dict[str, Any], fused: bool) -> None:
+    """A fused step pairs entries by their places in memory: of another layout, momenta would go to other entries."""
+    torch.manual_seed(0)
+    old, new = (nn.Conv2d(6, channels, 3).double().to(memory_format=torch.channels_last) for channels in (4, 3))
+    kept = {"weight": {0: (0, 2, 3)}, "bias": {0: (0, 2, 3)}}
+    optimizer = plain(old.parameters(), fused=fused, **options)
+
+    def step(layer: nn.Module, taken_by: torch.optim.Optimizer, seed: int) -> None:
+        taken_by.zero_grad()
+        generator = torch.Generator().manual_seed(seed)
+        y = layer(torch.randn(2, 6, 5, 5, generator=generator, dtype=torch.float64))
+        (y if layer is new else y[:, [0, 2, 3]]).square().sum().mul(1e-3).backward()
+        taken_by.step()
+
+    for seed in range(2):
+        step(old, optimizer, seed)
+    new.load_state_dict({name: value[[0, 2, 3]] for name, value in old.state_dict().items()})
+    carried = carry_optimizer(optimizer, named(old), new, kept)
+    for parameter in new.parameters():
+        momenta = [each for each in carried.state[parameter].values() if each.ndim]
+        assert momenta
+        assert all(each.stride() == parameter.stride() for each in momenta)
+    for seed in range(2, 5):
+        step(old, optimizer, seed)
+        step(new, carried, seed)
+    torch.testing.assert_close(new.weight, old.weight[[0, 2, 3]], rtol=1e-12, atol=1e-12)
