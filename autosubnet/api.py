@@ -239,7 +239,14 @@ class AutoSubnet:
         )
         return self._optimizer
 
-    def dhspg(self, lr: float | None = None, *, latency: Latency = "eager", **options: Any) -> H2SPG:
+    def dhspg(
+        self,
+        lr: float | None = None,
+        *,
+        latency: Latency = "eager",
+        model: nn.Module | None = None,
+        **options: Any,
+    ) -> H2SPG:
         """Return H2SPG without the hierarchy, the baseline of OTOv3's ablation (Section 3.2; DHSPG of OTOv2).
 
         The most redundant groups are chosen whether or not they can go together, so that what is left may ignore its
@@ -248,14 +255,16 @@ class AutoSubnet:
         Args:
             lr: as for :meth:`h2spg`.
             latency: the same.
+            model: the same.
             **options: the same.
 
         Raises:
             InputError: an option is out of range.
+            GroupError: ``model`` has other parameters.
             BudgetError: all groups together do not reach the target.
         """
         select = Selection(self._view, self.groups, lambda: Anything(self._view, self._required), latency)
-        self._optimizer = H2SPG(self.model, self.groups, select, lr=lr, **options)
+        self._optimizer = H2SPG(self.model if model is None else model, self.groups, select, lr=lr, **options)
         return self._optimizer
 
     def hapg(self, **options: Any) -> HAPG:

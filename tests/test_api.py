@@ -135,6 +135,20 @@ def test_without_the_hierarchy_groups_go_that_cannot_go_together() -> None:
     assert torch.equal(subnet(x), subnet(rows[0]))
 
 
+@pytest.mark.parametrize("kind", ["h2spg", "dhspg"])
+def test_a_copy_is_trained_in_place_of_the_model(kind: str) -> None:
+    model, (x,) = demo()
+    oto = AutoSubnet(model, x)
+    before, twin = copy.deepcopy(model), copy.deepcopy(model)
+    optimizer = getattr(oto, kind)(lr=0.01, total_steps=8, model=twin)
+    twin(x).square().mean().backward()
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(twin.parameters(), before.parameters(), strict=True))
+    with pytest.raises(GroupError, match="no parameter of the model"):
+        getattr(oto, kind)(lr=0.01, total_steps=8, model=nn.Linear(2, 2))
+
+
 def test_explain_names_parameters_proof_reader_and_what_dies() -> None:
     oto = AutoSubnet(*demo())
     text = oto.explain("conv3")

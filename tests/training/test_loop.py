@@ -92,6 +92,19 @@ def test_refuses_nothing_to_train_on(part: TensorDataset, batch_size: int, epoch
         loop.num_steps(part, batch_size, epochs)
 
 
+def test_refuses_a_batch_that_the_processes_cannot_share(part: TensorDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained; one that they can share is."""
+    monkeypatch.setattr(loop.Accelerator, "num_processes", 3)
+    model = make_model()
+    before = [parameter.clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(InputError, match=r"batch size is 16, which 3 processes cannot share"):
+        loop.train(model, optimizer, part, epochs=1, batch_size=16, console=QUIET)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    monkeypatch.setattr(loop.Accelerator, "num_processes", 4)
+    assert len(loop.train(model, optimizer, part, epochs=1, batch_size=16, console=QUIET)) == 1
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_accuracy_counts_in_eval_mode_and_keeps_the_mode(training: bool) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(2, 2, bias=False)).train(training)
