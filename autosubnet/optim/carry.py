@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autosubnet.errors import InputError, StateError
 from autosubnet.optim.base import VARIANTS
 from autosubnet.optim.h2spg import H2SPG
+from autosubnet.optim.parameters import laid_out_as
 
 Kept = Mapping[str, Mapping[int, Sequence[int]]]
 """Parameter name to dimension to surviving indices, only where a parameter was sliced."""
@@ -105,5 +106,4 @@ def _carry_value(value: Any, old: Tensor, new: Tensor, cut: Mapping[int, Sequenc
         return value.clone()
     for dim, indices in cut.items():
         value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
-    # Fused steps go through the memory of both, so that a momentum must lie as its parameter does.
-    return torch.empty_like(new, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)
+    return laid_out_as(value if cut else value.clone(), new)

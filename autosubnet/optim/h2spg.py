@@ -29,7 +29,7 @@ from autosubnet.optim.base import make_base, prefer_fused
 from autosubnet.optim.checkpoint import KEY, Run, Settings, pack, unpack
 from autosubnet.optim.group_index import GroupIndex, ZeroSet, first_non_finite
 from autosubnet.optim.half_space import choose_lambda, leaves_half_space
-from autosubnet.optim.parameters import NamedParameters, replace_parameters
+from autosubnet.optim.parameters import NamedParameters, laid_out_as, replace_parameters
 from autosubnet.optim.saliency import ScoreFunction, redundancy_score
 from autosubnet.optim.schedule import Progress, make_schedule
 from autosubnet.optim.sharding import is_split
@@ -244,6 +244,8 @@ class H2SPG(torch.optim.Optimizer):
             super().load_state_dict({key: value for key, value in state_dict.items() if key != KEY})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StateError(f"the state dict does not fit this optimizer's parameters: {error}") from error
+        for parameter, state in self.state.items():
+            state.update({k: laid_out_as(v, parameter) for k, v in state.items() if _is_like(v, parameter)})
         self._settings, self._run = settings, run
         self._update_masks()
 
@@ -384,6 +386,10 @@ class H2SPG(torch.optim.Optimizer):
         self._before = {name: copy for name, copy in self._before.items() if name in self._active_names}
         self._zeros: ZeroSet = self._index.zero_set(zero_cells)
         self._num_zero_params = self._index.num_entries(zero_cells)
+
+
+def _is_like(value: Any, parameter: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 def _check_range(name: str, value: float, inside: bool, interval: str) -> None:

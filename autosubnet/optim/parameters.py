@@ -66,5 +66,12 @@ def replace_parameters(optimizer: torch.optim.Optimizer, replaced: Mapping[Tenso
 def _like(value: Any, old: Tensor, new: Tensor) -> Any:
     """State shaped like the old parameter as the new one is: device, dtype, split; step counters and the like as is."""
     if isinstance(value, Tensor) and value.shape == old.shape and value.dim() > 0:
-        return split_as(whole(value).to(new.device, new.dtype), new)
+        return laid_out_as(split_as(whole(value).to(new.device, new.dtype), new), new)
     return value
+
+
+def laid_out_as(value: Tensor, parameter: Tensor) -> Tensor:
+    """Return state in the memory layout of its parameter: fused steps pair entries by their places in memory."""
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)

@@ -413,6 +413,30 @@ def test_replaced_parameters_are_found_again() -> None:
     assert is_zero(theirs, second_run.chosen)
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_training_goes_on_in_another_memory_layout(resumed: bool) -> None:
+    """Steps are fused unless somebody chooses otherwise, and these pair momenta and weights by place in memory."""
+    ours, theirs = make_toy(), make_toy()
+    first_run, second_run = make(ours, momentum=0.9), make(theirs, momentum=0.9)
+    for model, run in ((ours, first_run), (theirs, second_run)):
+        train(model, run, range(4))
+    if resumed:
+        state, saved = second_run.state_dict(), theirs.state_dict()
+        theirs = make_toy().to(memory_format=torch.channels_last)
+        theirs.load_state_dict(saved)
+        second_run = make(theirs, momentum=0.9)
+        second_run.load_state_dict(state)
+    else:
+        last = copy.deepcopy(theirs).to(memory_format=torch.channels_last)
+        theirs.load_state_dict(last.state_dict(), assign=True)
+    assert second_run.param_groups[0]["fused"]
+    assert theirs.get_parameter("left.0.weight").stride() != ours.get_parameter("left.0.weight").stride()
+    for model, run in ((ours, first_run), (theirs, second_run)):
+        train(model, run, range(4, 12))
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)
+
+
 def test_a_removed_parameter_is_an_error() -> None:
     model = make_toy()
     optimizer = make(model)
