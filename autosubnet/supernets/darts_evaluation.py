@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosubnet.errors import InputError
-from autosubnet.supernets.darts_genotype import Genotype, Paths
+from autosubnet.supernets.darts_genotype import Genotype
 from autosubnet.supernets.darts_operations import OPERATIONS, FactorizedReduce, relu_conv_norm
 from autosubnet.supernets.darts_skeleton import KINDS, CellPlan, Stem, check_size, plan
+from autosubnet.supernets.darts_space import Paths
 
 
 class DropPath(nn.Module):

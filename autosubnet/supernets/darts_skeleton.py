@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from autosubnet.errors import InputError
+from autosubnet.supernets.darts_operations import OPERATIONS
+from autosubnet.supernets.darts_space import CellSpace
 
 INNER = (2, 3, 4, 5)
-EDGES = tuple((source, node) for node in INNER for source in range(node))
+SPACE = CellSpace(INNER, tuple(OPERATIONS))
+EDGES = SPACE.edges
 KINDS = ("normal", "reduce")
 STEMS = ("cifar", "imagenet")
 
@@ -28,10 +31,7 @@ def rows(node: int) -> range:
     Raises:
         InputError: if ``node`` is no inner node.
     """
-    if node not in INNER:
-        raise InputError(f"A cell has the inner nodes {', '.join(map(str, INNER))}, got {node!r}.")
-    found = [row for row, (_, target) in enumerate(EDGES) if target == node]
-    return range(found[0], found[-1] + 1)
+    return SPACE.rows(node)
 
 
 class Stem(nn.Module):
