@@ -17,6 +17,7 @@ from torch import nn
 
 from autosubnet.errors import InputError
 from autosubnet.supernets.darts_cnn import Darts
+from autosubnet.supernets.darts_rnn import DartsRnn
 from autosubnet.supernets.demo import DemoSupNet
 from autosubnet.supernets.stacked_unets import StackedUnets
 from autosubnet.supernets.super_resnet import SuperResNet
@@ -66,6 +67,7 @@ _SUPERNETS: dict[str, Callable[..., nn.Module]] = {
     "stacked_unets": StackedUnets,
     "super_resnet": SuperResNet,
     "darts": Darts,
+    "darts_rnn": DartsRnn,
 }
 _ZOOS = {"timm": _Zoo(_timm_names, _timm_model), "torchvision": _Zoo(_torchvision_names, _torchvision_model)}
 
@@ -80,9 +82,9 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     """Build a supernet with random weights; none are ever downloaded.
 
     Args:
-        name: ``"demo"``, ``"stacked_unets"``, ``"super_resnet"``, ``"darts"``, ``"timm:NAME"``, ``"torchvision:NAME"``
-            (such as ``"torchvision:resnet18"``), or ``"package.module:factory"``: something callable in a module that
-            can be imported, which returns a model, or a model and its example inputs.
+        name: ``"demo"``, ``"stacked_unets"``, ``"super_resnet"``, ``"darts"``, ``"darts_rnn"``, ``"timm:NAME"``,
+            ``"torchvision:NAME"`` (such as ``"torchvision:resnet18"``), or ``"package.module:factory"``: something
+            callable in a module that can be imported, which returns a model, or a model and its example inputs.
         **kwargs: for the supernet's class, ``timm.create_model``, ``torchvision.models.get_model`` or the factory.
 
     Returns:

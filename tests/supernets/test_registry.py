@@ -38,7 +38,7 @@ def test_no_backbone_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("resnet18", "did you mean timm:resnet18 or torchvision:resnet18?"),
         ("timm:resnt50", "did you mean timm:resnet50 or"),
         ("torchvision:resnt18", "did you mean torchvision:resnet18 or"),
-        ("zzzzzz", "did you mean demo or stacked_unets or super_resnet or darts or timm:NAME"),
+        ("zzzzzz", "did you mean demo or stacked_unets or super_resnet or darts or darts_rnn or timm:NAME"),
     ],
 )
 def test_unknown_names_get_a_suggestion(name: str, suggestion: str) -> None:
