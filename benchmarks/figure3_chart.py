@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def _panel(
     title, measure, factor, low, high = panel
     values = [factor * run[measure] for runs, _ in lines.values() for run in runs]
     if low is None:
-        low, high = min(values) - 0.5, max(values) + 0.5
+        low, high = math.floor(min(values) - 0.1), math.ceil(max(values) + 0.1)
     exponents = sorted({run["exponent"] for runs, _ in lines.values() for run in runs})
     first, last = exponents[0], exponents[-1]
 
@@ -88,7 +89,7 @@ def _panel(
         value = low + (high - low) * tick / 4
         _, y = place(first, value)
         parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{left + WIDTH}" y2="{y:.1f}" stroke="#eee"/>')
-        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
     for runs, colour in lines.values():
         parts += _line(runs, measure, factor, colour, place)
     return parts

@@ -131,9 +131,8 @@ def _share(mine: Sequence[Means], others: Sequence[Means]) -> float:
 
 
 def _cases(mine: Sequence[Means], others: Sequence[Means]) -> str:
-    wins, count = _wins(mine, others), len(mine[0])
-    parts = zip(("features", "neurons", "zero weights"), wins.values(), strict=True)
-    return "at " + ", ".join(f"{won} of {count} lambdas in {name}" for name, won in parts)
+    features, neurons, zeros = _wins(mine, others).values()
+    return f"at {features} of {len(mine[0])} lambdas in features, {neurons} in neurons, {zeros} in zero weights"
 
 
 def _sizes(networks: Mapping[str, Means]) -> str:

@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the result files, between its markers.
+"""Write the tables of README.md and docs/sparsenas.md from the result files, between their markers.
 
 python benchmarks/readme.py
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+Blocks = tuple[tuple[str, Callable[[], str]], ...]
 
 
 def zoo() -> str:
@@ -186,15 +188,46 @@ def _step(row: dict[str, float]) -> str:
     return f"{row['full']:.2f}, alone {row['step']:.2f}"
 
 
-def filled(text: str) -> str:
-    """Return the README with every table as the result files have it."""
-    for name, make in BLOCKS:
+def figure3() -> str:
+    result = _read("figure3")
+    runs = {name: each["runs"] for name, each in result["families"].items()}
+    end = -3.7  # up to where the paper compares accuracies
+    lines = [
+        "| the paper | measured | |",
+        "| --- | --- | --- |",
+        *(f"| {row['claim']} | {row['measured']} | **{row['holds']}** |" for row in result["claims"]),
+        "",
+        "![Accuracy, features, neurons and zero weights by lambda, for four optimizers and three penalties]"
+        "(../benchmarks/results/figure3.svg)",
+        "",
+        f"Means over {result['settings']['seeds']} seeds; bars from the least to the largest. At $\\lambda = "
+        f"10^{{{end}}}$, with the sample standard deviation:",
+        "",
+        "| | accuracy as derived | retrained | features of 64 | inner neurons of 60 | zero weights |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, each in runs.items():
+        columns = {key: [run[key] for run in each if run["exponent"] == end] for key in each[0]}
+        shares = (f"{_spread(columns[key], 100)} %" for key in ("accuracy_derived", "accuracy_retrained"))
+        sizes = (_spread(columns[key], 1) for key in ("features", "neurons"))
+        lines.append(f"| {name} | {' | '.join((*shares, *sizes))} | {_spread(columns['sparsity'], 100)} % |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float], factor: float) -> str:
+    spread = stdev(values) if len(values) > 1 else 0.0
+    return f"{factor * mean(values):.1f} ± {factor * spread:.1f}"
+
+
+def filled(text: str, blocks: Blocks | None = None) -> str:
+    """Return the README, or a page with other blocks, with every table as the result files have it."""
+    for name, make in blocks or BLOCKS:
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}", text, flags=re.DOTALL)
     return text
 
 
-BLOCKS = (
+BLOCKS: Blocks = (
     ("zoo", zoo),
     ("coverage", coverage),
     ("core", core),
@@ -203,6 +236,7 @@ BLOCKS = (
     ("speed", speed),
     ("steps", steps),
 )
+SPARSENAS: Blocks = (("figure 3", figure3),)
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -213,3 +247,6 @@ def _read(name: str) -> dict[str, Any]:
 if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    if (RESULTS / "figure3.json").exists():
+        path = ROOT / "docs" / "sparsenas.md"
+        path.write_text(filled(path.read_text("utf-8"), SPARSENAS), "utf-8")

@@ -32,6 +32,15 @@ def figure3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         del sys.modules[name]
 
 
+@pytest.fixture
+def readme(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(FOLDER)
+    import readme
+
+    yield readme
+    del sys.modules["readme"]
+
+
 def alone(
     figure3: ModuleType, name: str, alpha: float, lam: float, start: list[Tensor], stream: list[tuple[Tensor, Tensor]]
 ) -> list[Tensor]:
@@ -125,7 +134,7 @@ def test_what_is_zero_stays_zero_in_the_last_training(figure3: ModuleType) -> No
         assert not torch.equal(before, after)
 
 
-def test_a_trial_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_trial_run_goes_on_where_it_stopped(readme: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "figure3.json"
     command = [sys.executable, str(FOLDER / "figure3.py"), "--quick", "--out", str(out)]
     subprocess.run(command, check=True, capture_output=True)
@@ -134,12 +143,21 @@ def test_a_trial_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(result["claims"]) == 5
     assert all(0 < run["accuracy_retrained"] < 1 for each in result["families"].values() for run in each["runs"])
     assert ElementTree.fromstring(out.with_suffix(".svg").read_text("utf-8")).tag.endswith("svg")
+    readme.RESULTS = tmp_path
+    assert readme.figure3().count("\n| ") == 5 + 12 + 3
     lost = result["families"].pop("AdamHAPG, SGL")
     out.write_text(json.dumps(result), "utf-8")
     subprocess.run(command, check=True, capture_output=True)
     again = json.loads(out.read_text("utf-8"))
     assert again["families"].pop("AdamHAPG, SGL")["runs"] == lost["runs"]
     assert again["families"] == result["families"]
+
+
+def test_the_page_agrees_with_the_result_file(readme: ModuleType) -> None:
+    page = (FOLDER.parent / "docs" / "sparsenas.md").read_text("utf-8")
+    assert page.count("<!-- end of") == len(readme.SPARSENAS)
+    if (FOLDER / "results" / "figure3.json").exists():
+        assert readme.filled(page, readme.SPARSENAS) == page
 
 
 def test_the_reading(figure3: ModuleType) -> None:
