@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import fx, nn
@@ -97,6 +97,9 @@ class AutoSubnet:
             *(f"read off a tensor while tracing: {each}" for each in seen.baked),
         )
         self._optimizer: H2SPG | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("an AutoSubnet is neither copied nor pickled: copy its model and call AutoSubnet on the copy")
 
     @property
     def example_inputs(self) -> tuple[Any, ...]:

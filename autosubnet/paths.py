@@ -7,6 +7,7 @@ a weight on it every path can go: by the optimizers of SparseNAS over the weight
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 
 import torch
@@ -17,13 +18,14 @@ from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.arithmetic import Sum
+from autosubnet.ops.call import is_tensor
 from autosubnet.ops.concat import Concat, Stack
 from autosubnet.ops.effects import writes
 from autosubnet.subnet.dual import DualGraphModule
 
 HOME = "path_weights"
 
-Paths = dict[fx.Node, list[tuple[fx.Node, fx.Node]]]  # a joint -> for each path the operand, and who reads it there
+Paths = dict[fx.Node, list[tuple[fx.Node, int]]]  # a joint -> for each path the vertex that reads it, and where
 
 
 def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
@@ -31,7 +33,8 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
 
     Joints are sums, concatenations and stacks of two tensors or more that come from the inputs; a chain of sums is
     one. Each weight is a parameter of its own, ``path_weights.JOINT.NUMBER``, so that each path is removable by itself.
-    All else is shared with the model: training the one trains the other.
+    All else is shared with the model: training the one trains the other. What the model's code decided by values while
+    it was captured stays as it was decided.
 
     Returns:
         The network, and for each joint the group of its weights: A_(n), the incoming weights of a node.
@@ -46,13 +49,14 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
         )
     graph = copy.deepcopy(trace.graph)
     copied = dict(zip(trace.graph.nodes, graph.nodes, strict=True))
+    home = _free_name(trace.model)
     weights: dict[str, nn.Parameter] = {}
     groups = []
     for joint, found in paths.items():
-        names = [f"{HOME}.{joint.name}.{number}" for number in range(len(found))]
-        for name, (operand, reader) in zip(names, found, strict=True):
-            weights[name] = nn.Parameter(_one_like(operand, trace))
-            _scale(graph, copied[operand], copied[reader], name)
+        names = [f"{home}.{joint.name}.{number}" for number in range(len(found))]
+        for name, (reader, place) in zip(names, found, strict=True):
+            weights[name] = _one(trace.model)
+            _scale(graph, copied[reader], place, name)
         groups.append(Group(joint.name, "paths", tuple(map(ParameterSlice, names)), len(names), ()))
     network = _network(trace, {mode: graph_of(graph, mode) for mode in MODES}, weights)
     return network.train(trace.model.training), tuple(groups)
@@ -65,29 +69,57 @@ def _paths(view: GraphView) -> Paths:
         if not isinstance(view.rules.get(node), (Sum, Concat, Stack)) or writes(node, view.trace.leaf(node)):
             continue
         paths = []
-        for operand in view.calls[node].operands:
-            if not operand.meta["data"] or not operand.meta["value"].dtype.is_floating_point:
+        for place, operand in enumerate(_operands(node)):
+            if not is_tensor(operand) or not operand.meta["data"] or not _is_number(operand.meta["value"].dtype):
                 continue  # a table is no path
-            chain = operand in found and len(operand.users) == 1
+            chain = operand in found and len(operand.users) == 1 and _operands(node).count(operand) == 1
             chain = chain and all(isinstance(view.rules[each], Sum) for each in (node, operand))
-            paths += found.pop(operand) if chain else [(operand, node)]
+            paths += found.pop(operand) if chain else [(node, place)]
         if len(paths) > 1:
             found[node] = paths
     return found
 
 
-def _one_like(operand: fx.Node, trace: Trace) -> torch.Tensor:
-    device = next((parameter.device for parameter in trace.model.parameters()), None)
-    return torch.ones((), dtype=operand.meta["value"].dtype, device=device)
+def _operands(node: fx.Node) -> list[fx.Node]:
+    """Return what a vertex reads, in order, as often as it reads it."""
+    found: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), found.append)
+    return found
 
 
-def _scale(graph: fx.Graph, operand: fx.Node, reader: fx.Node, weight: str) -> None:
-    """Let ``reader`` read the operand times a weight."""
+def _is_number(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def _free_name(model: nn.Module) -> str:
+    """Return a name that the model does not use: it may have weights of an earlier search."""
+    taken = {name for name, _ in (*model.named_children(), *model.named_parameters(), *model.named_buffers())}
+    first = {name.partition(".")[0] for name in taken}
+    numbered = (f"{HOME}_{number}" for number in itertools.count(1))
+    return next(name for name in itertools.chain([HOME], numbered) if name not in first)
+
+
+def _one(model: nn.Module) -> nn.Parameter:
+    """Return a weight of the model's own dtype; it has no dimensions and so takes no part in type promotion."""
+    like = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
+    return nn.Parameter(torch.ones((), dtype=like.dtype, device=like.device))
+
+
+def _scale(graph: fx.Graph, reader: fx.Node, place: int, weight: str) -> None:
+    """Let ``reader`` read what it reads at ``place`` times a weight."""
+    operand = _operands(reader)[place]
+    places = itertools.count()
     with graph.inserting_before(reader):
         scalar = graph.create_node("get_attr", weight)
+        made = [scalar]
+        if operand.meta["mutated"]:  # the product's gradient needs it as it is now
+            operand = graph.call_function(torch.clone, (operand,))
+            made.append(operand)
         product = graph.call_function(torch.mul, (operand, scalar))
-    reader.replace_input_with(operand, product)
-    for node in (scalar, product):
+    reader.args, reader.kwargs = fx.map_arg(
+        (reader.args, reader.kwargs), lambda each: product if next(places) == place else each
+    )
+    for node in (*made, product):
         node.meta["modes"] = reader.meta["modes"]
 
 

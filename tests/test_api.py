@@ -511,3 +511,27 @@ def test_analysis_changes_neither_model_nor_random_state(train: bool) -> None:
     assert [type(m).forward for m in model.modules()] == [type(m).forward for m in before.modules()]
     assert "forward" not in vars(model)
     assert nn.Module.__call__.__name__ != "call", "the tracer's patch is still on"
+
+
+def test_an_autosubnet_is_not_copied() -> None:
+    oto = AutoSubnet(torch.nn.Sequential(torch.nn.Linear(3, 3)), torch.randn(2, 3))
+    with pytest.raises(InputError, match="copy its model"):
+        copy.deepcopy(oto)
+
+
+def test_hooks_on_gradients_are_noted() -> None:
+    class Hooked(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.a(x) + self.b(x)
+
+    model = Hooked()
+    model.a.weight.register_hook(lambda gradient: gradient * 0)
+    oto = AutoSubnet(model, torch.randn(2, 3))
+    oto.random_set_zero_groups(0.5)
+    (note,) = oto.construct_subnet().meta["autosubnet"].training_notes
+    assert "a.weight" in note
+    assert "hooks" in note

@@ -80,6 +80,65 @@ def test_paths_are_searched_by_the_optimizers_of_sparsenas(kind: str) -> None:
     assert subnet.meta["autosubnet"].relative_difference <= 1e-9
 
 
+def test_a_second_search_has_weights_of_its_own() -> None:
+    """On a subnet of the first, whose trained weights stay; or on a model that uses the name itself."""
+    first = AutoSubnet(settled(Paths(), X), X, architecture_weights=True)
+    for name, parameter in first.model.named_parameters():
+        if name.startswith("path_weights."):
+            parameter.data.fill_(0.5)
+    subnet = first.construct_subnet()
+    second = AutoSubnet(subnet, X, architecture_weights=True)
+    same(subnet, second.model, (X,))
+    names = [name for name, _ in second.model.named_parameters() if name.startswith("path_weights")]
+    assert len(names) == 14
+    assert {part.name for group in second.paths for part in group.slices} == {n for n in names if "_1." in n}
+
+
+def test_an_operand_that_is_written_later() -> None:
+    """Its product's gradient needs it as it was."""
+
+    class Written(Paths):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            z = y + self.b(x)
+            y[:, 0] = 0
+            return self.head(z + y)
+
+    model = settled(Written(), X)
+    network, groups = injected(model, X)
+    same(model, network, (X,))
+    network(X).sum().backward()
+    model(X).sum().backward()
+    assert all(p.grad is not None for group in groups for p in [network.get_parameter(group.slices[0].name)])
+
+
+@pytest.mark.parametrize(
+    ("body", "paths"),
+    [
+        (lambda a, b: torch.cat([a, b, a], 1)[:, 6:12], 3),
+        (lambda a, b: a + a + b, 3),
+        (lambda a, b: (torch.complex(a, b) + torch.complex(b, a)).real, 2),
+        (lambda a, b: sum([a, b, a.tanh()]), 3),
+    ],
+    ids=["a tensor twice in a concat", "a tensor twice in a sum", "complex", "Python's sum"],
+)
+def test_each_path_has_a_weight_of_its_own(body, paths: int) -> None:
+    class Twice(Paths):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(body(self.a(x), self.b(x)))
+
+    model = settled(Twice(), X)
+    network, groups = injected(model, X)
+    assert sum(len(group.slices) for group in groups) == paths
+    same(model, network, (X,))
+
+
+def test_under_autocast_weights_have_the_dtype_of_the_model() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        network, groups = injected(Paths(), torch.randn(3, 6))
+    assert {network.get_parameter(part.name).dtype for group in groups for part in group.slices} == {torch.float32}
+
+
 def test_optimizers_of_paths_need_paths() -> None:
     for kind in ("hapg", "adamhapg"):
         with pytest.raises(InputError, match="architecture_weights=True"):

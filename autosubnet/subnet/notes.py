@@ -13,7 +13,7 @@ from autosubnet.subnet.emit import Plan
 
 
 def training_notes(plan: Plan) -> Iterator[str]:
-    """Yield why train mode is not equal: random operations that went, statistics that lost a call."""
+    """Yield why train mode is not equal: random operations that went, statistics that lost a call, hooks."""
     view, live = plan.view, plan.erasure.live
     random = [node for node in view.calls if node.meta["draws"]]
     stateful = [node for node in view.calls if view.rules[node].is_stateful(view.calls[node])]
@@ -28,6 +28,9 @@ def training_notes(plan: Plan) -> Iterator[str]:
         if node not in live and shared:
             module = min(shared).rpartition(".")[0]
             yield f"module {module!r} lost a call: its buffers differ in train mode"
+    for name, parameter in view.parameters.items():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            yield f"parameter {name!r} has hooks on its gradient, which stay behind: register them on the subnet's own"
 
 
 def constant_outputs(plan: Plan) -> Iterator[str]:
