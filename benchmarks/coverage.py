@@ -60,7 +60,7 @@ def measured(name: str) -> dict[str, Any]:
         row |= {
             "outcome": "out of memory" if full else "error",
             "reason": f"{type(error).__name__}: {error}",
-            "trace": traceback.format_exc(limit=-3),
+            "trace": re.sub(r"/\S*site-packages/", "", traceback.format_exc(limit=-3)),
         }
     row["seconds"] = time.perf_counter() - start - row["built"]
     return row
