@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -218,13 +219,13 @@ class _Emitter:
 
     def _like(self, dtype: torch.dtype, modes: frozenset[Mode], near: Sequence[fx.Node]) -> fx.Node:
         """Return a tensor that is there already: of this dtype where one is, the near ones first."""
-        there = [each for each in near if each in self.env]
-        tensors = [
-            each
-            for each in (*there, *self.env)
-            if isinstance(each.meta["value"], TensorInfo) and modes <= each.meta["modes"]
-        ]
-        return next((each for each in tensors if each.meta["value"].dtype == dtype), tensors[0])
+        first = None
+        for each in chain((each for each in near if each in self.env), self.env):  # mostly the first will do
+            if isinstance(each.meta["value"], TensorInfo) and modes <= each.meta["modes"]:
+                if each.meta["value"].dtype == dtype:
+                    return each
+                first = first or each
+        return first  # type: ignore[return-value]  # an input is always there
 
     def _number(self, size: Expression, modes: frozenset[Mode]) -> Any:
         """Return a size as a number or as the node that computes it, each once."""
