@@ -70,8 +70,8 @@ def core() -> str:
         f"{row['forwards']['time']:.1f} and {row['forwards']['memory']:.1f} on {name}" for name, row in rows.items()
     )
     lines = [
-        f"- {fuzz['models']:,} random networks with {fuzz['groups']:,} groups, of which {fuzz['removed']:,} were removed, "
-        f"in {len(fuzz['runs'])} runs on versions of the code that followed each other: {failures} failures are left; "
+        f"- {fuzz['models']:,} random networks with {fuzz['groups']:,} groups, of which {fuzz['removed']:,} were "
+        f"removed, in {len(fuzz['runs'])} runs on versions of the code that followed each other: {failures} failures are left; "
         f"{mended} were seen and mended, in the library or in the check (`make fuzz`).",
         f"- A second judge, by brute force and without the package's rules, finds {wrong} wrong claims. Of what is "
         f"really zero in {groups['models']} random networks with zero groups, {groups['share']:.1%} is proved "
