@@ -71,8 +71,8 @@ def core() -> str:
     )
     lines = [
         f"- {fuzz['models']:,} random networks with {fuzz['groups']:,} groups, of which {fuzz['removed']:,} were "
-        f"removed, in {len(fuzz['runs'])} runs on versions of the code that followed each other: {failures} failures are left; "
-        f"{mended} were seen and mended, in the library or in the check (`make fuzz`).",
+        f"removed, in {len(fuzz['runs'])} runs on versions of the code that followed each other: "
+        f"{failures} failures are left; {mended} were seen and mended, in the library or in the check (`make fuzz`).",
         f"- A second judge, by brute force and without the package's rules, finds {wrong} wrong claims. Of what is "
         f"really zero in {groups['models']} random networks with zero groups, {groups['share']:.1%} is proved "
         f"zero; with any zero slices, {slices['share']:.1%} (`{found['command']}`).",
