@@ -25,8 +25,9 @@ TIED = {"conv", "linear", "batch_norm", "layer_norm", "group_norm"}
 # Autograd keeps no result of these for the backward pass: they may be changed in place.
 SAFE = {"conv", "conv_transpose", "batch_norm", "linear", "cat", "add", "sub"}
 # And these do not keep what they read: it may be changed in place after them.
-FORGETFUL = {"add", "sub", "rsub", "add_alpha", "python_sum", "stack_sum", "stack_mean", "cat", "view_add"}
+FORGETFUL = {"add", "sub", "rsub", "add_alpha", "sub_alpha", "python_sum", "stack_sum", "stack_mean", "cat", "view_add"}
 CHANGES = {"relu_", "relu_in_place", "relu_on_view", "leaky_relu_"}
+WRITING = {"iadd", "add_", "set_in_place"}  # joints that write into their first operand
 
 
 class Drawing(ABC):
@@ -43,6 +44,7 @@ class Drawing(ABC):
         *("add", "cat", "norm_of_cat", "add", "sub", "mul", "gate", "stack_sum", "stack_mean"),
         *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul", "stack_max", "rsub", "python_sum"),
         *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),
+        *("sub_alpha", "mixed_add", "mixed_mul", "set_in_place", "add", "stack_sum"),
     )
 
     def __init__(self, choose: Choose, inputs: tuple[Shape, ...]) -> None:
@@ -114,6 +116,18 @@ class Drawing(ABC):
         shape = (*self.shapes[value][:-1], width)
         return self.put("linear", value, shape=shape, in_features=self.shapes[value][-1], out_features=width)
 
+    def odd(self, value: int, width: int, layers: tuple[str, ...], kinds: tuple[str, ...], **options: Any) -> int:
+        """Append a layer that is not what its class says, or one in the containers of ``nn``."""
+        op = self.choose((*layers, "nested", "contraction", "fan"))
+        own = self.width(value)
+        if op in layers:
+            channels = ("in_channels", "out_channels") if op == "odd_conv" else ("in_features", "out_features")
+            options = {"kind": self.choose(kinds), channels[0]: own, channels[1]: width, **options}
+        else:
+            options = {"in_features": own, "out_features": width, "dim": self.channel_dim + 1}
+            options |= {"ways": 12} if op == "fan" else {}
+        return self.put(op, value, shape=self.widened(value, width), **options)
+
     def activation(self, value: int, names: tuple[str, ...]) -> int:
         """Append one of ``names``, in place only where that is allowed."""
         name = self.choose(names)
@@ -129,8 +143,12 @@ class Drawing(ABC):
         return self.put(name, value)
 
     def regularise(self, value: int, kind: str) -> int:
-        """Append what train mode does at random, or one mode alone."""
-        options = {"p": 0.25} if kind in RANDOM_LAYERS else {}
+        """Append what train mode does at random, one mode alone, or what keeps the shape."""
+        options: dict[str, Any] = {"p": 0.25} if kind in RANDOM_LAYERS else {}
+        if kind == "shuffle":
+            options = {"width": self.width(value), "dim": self.channel_dim + 1, "select": self.one_in(2)}
+        elif kind == "chain":
+            options = {"length": 20}
         return value if kind == "none" else self.put(kind, value, **options)
 
     def operand(self, width: int) -> int:
@@ -149,7 +167,7 @@ class Drawing(ABC):
         """Merge paths in one joint and put the result into the pool."""
         joint = self.choose(self.joints)
         width = self.width(self.pick()) if self.one_in(2) else self.choose(WIDTHS)
-        layer = self.stem if joint in {"iadd", "add_"} else self.path
+        layer = self.stem if joint in WRITING else self.path
         first = layer(self.pick(), width)
         if joint in {"cat", "norm_of_cat"}:
             result = self.cat(first, joint == "norm_of_cat")
@@ -171,15 +189,18 @@ class Drawing(ABC):
         """Join ``first`` with one or two operands of its shape."""
         many = joint == "addcmul" or (joint in SEVERAL and self.one_in(2))
         others = [self.operand(width) for _ in range(2 if many else 1)]
-        if joint in {"iadd", "add_"} and not self.writable(first):
+        if joint in WRITING and not self.writable(first):
             joint = "add"
-        if joint in {"iadd", "add_"}:
+        if joint in WRITING:
             if self.one_in(3):
                 self.pool.append(first)  # a later block reads the changed tensor by its old name
-            return self.put(joint, first, *others)
+            options = {"dim": self.channel_dim + 1} if joint == "set_in_place" else {}
+            return self.put(joint, first, *others, **options)
         operands = [*others, first] if self.one_in(3) else [first, *others]
         if joint == "set_first_channels":
             return self.put(joint, *operands, dim=self.channel_dim + 1)
+        if joint in {"add_alpha", "sub_alpha"}:
+            return self.put(joint, *operands, alpha=self.choose((0.5, 2, -1)))
         if joint.startswith("stack"):
             return self.put(joint, *operands, dim=self.choose((0, 1)))
         return self.put(joint, *operands)

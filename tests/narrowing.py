@@ -16,7 +16,8 @@ PER_CHANNEL = {
     *("gelu", "silu", "hardswish", "tanh", "dropout", "f_dropout", "dropout2d", "drop_path", "damped"),
     *("max_pool", "avg_pool", "pool_to_pixel", "upsample"),
 }
-AFFINE = {"batch_norm": "", "instance_norm": "", "prelu": "", "token_batch_norm": ".norm"}  # and where weights are
+# And where their weights are.
+AFFINE = {"batch_norm": "", "instance_norm": "", "prelu": "", "odd_norm": "", "token_batch_norm": ".norm"}
 
 
 def stuck_parameters(plan: Plan, zero: Collection[int]) -> set[str]:
@@ -51,7 +52,7 @@ def cats_ahead(plan: Plan, number: int) -> set[int]:
         if step is not None and step.op == "cat":
             found.add(value)
             waiting += step.inputs
-        elif step is not None and step.op in PER_CHANNEL:
+        elif step is not None and step.op in PER_CHANNEL | {"odd_norm"}:
             waiting.append(step.inputs[0])
     return found
 

@@ -144,20 +144,6 @@ class Position(nn.Module):
         return x + self.table
 
 
-class TablePosition(nn.Module):
-    """Add what a small network makes of a table of coordinates, ``[B, T, D]`` (relative positions as in Swin v2)."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(2, 6)
-        self.out = nn.Linear(6, width, bias=False)
-        coordinates = torch.arange(tokens) - tokens / 3
-        self.table = nn.Buffer(torch.stack([coordinates, coordinates.square() / tokens], dim=-1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.out(F.gelu(self.hidden(self.table)))
-
-
 class LayerScale(nn.Module):
     """Multiply by a bare parameter along the last dimension."""
 
@@ -225,33 +211,6 @@ class TokenBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x.transpose(1, 2)).transpose(1, 2)
-
-
-class Rotary(nn.Module):
-    """Turn pairs of channels by angles in a complex buffer, ``[B, T, D]``."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.turns = nn.Buffer(torch.polar(torch.ones(width // 2), torch.arange(width // 2) + 1.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-        return torch.view_as_real(pairs * self.turns).flatten(-2)
-
-
-class Monitor(nn.Module):
-    """Count the calls and average what it sees in buffers, and pass it on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = nn.Buffer(torch.zeros((), dtype=torch.int64))
-        self.average = nn.Buffer(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.calls += 1
-            self.average.lerp_(x.detach().mean(), 0.1)
-        return x
 
 
 class Dead(nn.Module):

@@ -6,20 +6,28 @@ import functools
 import operator
 from collections.abc import Callable
 
+import plan_buffers as buffers
+import plan_containers as containers
 import plan_modules as own
 import torch
 import torch.nn.functional as F
-from odd_layers import odd_conv
+from odd_layers import odd_conv, odd_linear, odd_norm
 from torch import Tensor, nn
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
     "conv": nn.Conv2d,
     "odd_conv": odd_conv,
+    "odd_linear": odd_linear,
+    "odd_norm": odd_norm,
+    "nested": containers.Nested,
+    "contraction": containers.Contraction,
+    "fan": containers.Fan,
+    "chain": containers.Chain,
     "instance_norm": nn.InstanceNorm2d,
     "token_batch_norm": own.TokenBatchNorm,
-    "rotary": own.Rotary,
+    "rotary": buffers.Rotary,
     "identity": nn.Identity,
-    "monitor": own.Monitor,
+    "monitor": buffers.Monitor,
     "dead": own.Dead,
     "outside": own.Outside,
     "conv_transpose": nn.ConvTranspose2d,
@@ -54,7 +62,10 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "pixel_linear": own.PixelLinear,
     "swiglu": own.GatedLinear,
     "position": own.Position,
-    "table_position": own.TablePosition,
+    "table_position": buffers.TablePosition,
+    "indexed_position": buffers.IndexedPosition,
+    "centred": buffers.Centred,
+    "shuffle": buffers.Shuffle,
     "layer_scale": own.LayerScale,
     "class_token": own.ClassToken,
 }
@@ -86,6 +97,19 @@ def set_first_channels(x: Tensor, y: Tensor, dim: int) -> Tensor:
     return x
 
 
+def set_in_place(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """Write the first half of the channels of ``y`` over those of ``x``."""
+    half = (*(slice(None),) * dim, slice(x.shape[dim] // 2))
+    x[half] = y[half]
+    return x
+
+
+def island(x: Tensor) -> Tensor:
+    """Compute in float32, by operations that round alike wherever an entry lies."""
+    y = x.float()
+    return (y / (1 + y.abs())).to(x.dtype)
+
+
 def nobody_reads(x: Tensor) -> Tensor:
     """Compute something for nobody, and return ``x``."""
     x.tanh().sum()
@@ -114,7 +138,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "overflowing": overflowing,
     "behind_where": behind_where,
     "add": total,
-    "add_alpha": lambda x, y: torch.add(x, y, alpha=0.5),
+    "add_alpha": lambda x, y, alpha: torch.add(x, y, alpha=alpha),
+    "sub_alpha": lambda x, y, alpha: torch.sub(x, y, alpha=alpha),
+    "mixed_add": lambda x, y: ((x.float() + y) / 3).to(x.dtype),  # a third in the dtype that both give
+    "mixed_mul": lambda x, y: (x * y.float() / 3).to(x.dtype),
     "iadd": add_in_place,
     "add_": lambda x, y: x.add_(y),
     "sub": operator.sub,
@@ -133,6 +160,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "baddbmm": lambda x, y: torch.baddbmm(x, (y @ y.mT).softmax(-1), y, alpha=0.5),
     "view_add": lambda x, y: (x.flatten(1) + y.flatten(1)).view(x.shape),
     "set_first_channels": set_first_channels,
+    "set_in_place": set_in_place,
+    "island": island,
     "nobody_reads": nobody_reads,
     "single_precision": lambda x: x.float().sin().to(x.dtype),
     "cat": lambda *tensors, dim: torch.cat(tensors, dim=dim),

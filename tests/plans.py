@@ -20,7 +20,7 @@ EXAMPLE_BATCH = 3
 VOCABULARY = 11
 RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout", "drop_path"}
 BROADCAST = {"pool_to_pixel", "mean_token", "pixel_view"}
-IN_PLACE = {"iadd", "add_", "relu_", "leaky_relu_", "relu_on_view"}
+IN_PLACE = {"iadd", "add_", "set_in_place", "relu_", "leaky_relu_", "relu_on_view"}
 
 
 @dataclass
@@ -339,7 +339,8 @@ def variants(plan: Plan, step: Step) -> set[str]:
         "causal": options.get("causal"),
         "no_affine_instance": step.op == "instance_norm" and not options["affine"],
         "without_padding": options.get("count_include_pad") is False,
-        str(options.get("kind")): step.op == "odd_conv",
+        f"{step.op}:{options.get('kind')}": step.op in {"odd_conv", "odd_linear", "odd_norm"},
+        "instance_statistics": step.op == "instance_norm" and options["track_running_stats"],
         "relu_in_place": step.op == "relu" and options.get("inplace"),
         "cross_attention": step.op == "mha" and len(step.inputs) == 2,
     }

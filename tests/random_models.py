@@ -21,12 +21,17 @@ PASSING = (  # keep the shape, no numbers to choose
         "zero_minus",
         "overflowing",
         "behind_where",
+        "island",
+        "centred",
+        "shuffle",
+        "chain",
     ),
 )
 ODD = (
     *("hook", "pre_hook", "pruned", "old_weight_norm", "weight_norm", "old_spectral_norm", "spectral_norm"),
-    *("subclass", "standardised", "strided", "lazy"),
+    *("subclass", "strided", "lazy"),
 )
+ODD_NORMS = ("hook", "pre_hook", "pruned", "subclass", "weight_norm", "old_weight_norm")
 
 
 class Images(Drawing):
@@ -75,16 +80,8 @@ class Images(Drawing):
         if kind == "pixel_linear":
             return self.put(kind, value, shape=shape, in_features=channels, out_features=width)
         if kind == "odd":
-            return self.put(
-                "odd_conv",
-                value,
-                shape=shape,
-                kind=self.choose(ODD),
-                in_channels=channels,
-                out_channels=width,
-                kernel_size=3,
-                padding=1,
-            )
+            kinds = (*ODD, "standardised")
+            return self.odd(value, width, ("odd_conv",) * 3, kinds, kernel_size=3, padding=1)
         if kind == "glu":
             return self.put(self.choose(("glu", "f_glu")), self.conv(value, 2 * width, 1), shape=shape, dim=1)
         if kind == "transposed" and height % 2 == 0:
@@ -108,8 +105,10 @@ class Images(Drawing):
             return self.put(kind, value, **options, affine=not self.one_in(4))
         options = {"num_features": self.width(value), "affine": kind == "batch_norm"}
         if kind == "instance_norm":
-            options["affine"] = not self.one_in(4)
+            options |= {"affine": not self.one_in(4), "track_running_stats": self.one_in(3)}
             return self.put("silu", self.put(kind, value, **options))  # a pooling right behind it finds a constant
+        if kind == "batch_norm" and self.one_in(12):
+            return self.put("odd_norm", value, kind=self.choose(ODD_NORMS), width=self.width(value), images=True)
         special = self.choose(({},) * 8 + ({"momentum": None}, {"track_running_stats": False}))
         if not options["affine"] and "track_running_stats" in special:
             special = {}  # it would map what is the same all over to zero
@@ -178,7 +177,7 @@ class Tokens(Drawing):
 
     channel_dim = 1
     passing = PASSING
-    stems = ("linear", "mha", "sdpa", "hand_attention", "mlp", "swiglu", "glu", "token_mixing", "token_conv")
+    stems = ("linear", "mha", "sdpa", "hand_attention", "mlp", "swiglu", "glu", "token_mixing", "token_conv", "odd")
     joints = (*Drawing.joints, "baddbmm")
     norms = ("none", "layer_norm", "layer_norm", "rms_norm", "token_batch_norm")
     # No ReLU: a few tokens of four channels are often negative throughout, and the network ignores its input.
@@ -205,6 +204,8 @@ class Tokens(Drawing):
         """Append one of the kinds of token layers, to ``width``."""
         kind = self.choose(self.stems)
         tokens, own = self.shapes[value]
+        if kind == "odd":
+            return self.odd(value, width, ("odd_linear",) * 3, ODD)
         if kind in {"mha", "sdpa", "hand_attention"}:
             value = self.attend(kind, value)
         elif kind == "mlp":
@@ -226,6 +227,8 @@ class Tokens(Drawing):
             return value
         if kind == "token_batch_norm":
             return self.put(kind, value, width=self.width(value), affine=not self.one_in(4))
+        if kind == "layer_norm" and self.one_in(12):
+            return self.put("odd_norm", value, kind=self.choose(ODD_NORMS), width=self.width(value), images=False)
         options = {"normalized_shape": self.width(value), "elementwise_affine": not self.one_in(6)}
         return self.put(kind, value, **options)
 
@@ -306,13 +309,13 @@ def draw_tokens(choose: Choose) -> Tokens:
         value = net.put("to_tokens", net.put("conv", 0, shape=(width, 2, 2), **options), shape=(4, width))
     else:
         value = net.linear(0, width)
-    position = choose((None, "position", None, "position", "table_position"))
+    position = choose((None, "position", None, "position", "table_position", "indexed_position"))
     if position:
         value = net.put(position, value, tokens=net.shapes[value][0], width=width)
     if choose((False, True)):
         value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
         # Only attention tells that token anything of the input, and validity takes written memory as a whole.
-        net.joints = tuple(joint for joint in net.joints if joint != "set_first_channels")
+        net.joints = tuple(joint for joint in net.joints if joint[:4] != "set_")
         net.passing = tuple(each for each in net.passing if each != "outside")
         net.causal = False  # it would see itself alone
         value = net.put("add", value, net.attend("mha", value))

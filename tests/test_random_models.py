@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import promises
@@ -33,6 +35,7 @@ from random_models import draw_plan, plans
 from torch import Tensor, fx
 
 import autosubnet
+from autosubnet.errors import AutoSubnetWarning
 from autosubnet.graph.groups import Group
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.ops.masks import Mask
@@ -155,35 +158,73 @@ def check_birth(oto: autosubnet.AutoSubnet, before: PlannedModel, inputs: tuple[
     """The partition depends on the graph alone: with zeros in place, of groups and from birth, it is the same."""
     model, state = oto.model, copy.deepcopy(oto.model.state_dict())
     give_birth(model)
+    assert autosubnet.AutoSubnet(model, inputs).groups == oto.groups
     try:
         removal.stays_valid(before, model, inputs, strict=True)
-    except AssertionError:  # a zero that all ways lead through is for the warning about constant outputs
+    except AssertionError:  # a zero that all ways lead through, as that of a head
+        check_cut_off(model, inputs)
         model.load_state_dict(state)
-    assert autosubnet.AutoSubnet(model, inputs).groups == oto.groups
+
+
+def check_cut_off(model: PlannedModel, inputs: tuple[Tensor, ...]) -> None:
+    """An output that zeros from birth cut off from its inputs stays as it is, with a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AutoSubnetWarning)
+        subnet = autosubnet.remove_zeros(model, inputs)
+    removal.same_constants(model, subnet, inputs)
 
 
 def check_precision(precision: str, model: PlannedModel, subnet: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
     """The same is removed in less precision, and what is left rounds no worse than the model does."""
-    if precision == "float64":
+    if precision == "float64" or (coarse := in_precision(precision, model, inputs)) is None:
         return
-    within = precision == "autocast"
-    dtype = torch.float32 if within else getattr(torch, precision)
+    args = rounded(precision, inputs)
+    with lower(precision):
+        small = autosubnet.remove_zeros(coarse, args)
+    assert small.meta["autosubnet"].kept == subnet.meta["autosubnet"].kept
+    if not any(step.op == "mixed_add" for step in model.plan.steps):  # where a zero may have to hold the dtype
+        assert len(small.graph.nodes) == len(subnet.graph.nodes)
+    chance = bool(small.meta["autosubnet"].notes)
+    for train in (False,) if chance else (False, True):
+        outputs = [probe(model, inputs, train=train)]
+        with lower(precision):
+            outputs += [probe(each, args, train=train) for each in (coarse, small)]
+        rounds_alike(precision, *outputs)
+    exact = promises.gradients(model, inputs, train=False)
+    with lower(precision):
+        found = [promises.gradients(each, args, train=False) for each in (coarse, small)]
+    names = list(found[1])
+    got = [promises.survivors(found[0][name], name, small.meta["autosubnet"].kept) for name in names]
+    wanted = [promises.survivors(exact[name], name, small.meta["autosubnet"].kept) for name in names]
+    rounds_alike(precision, wanted, got, [found[1][name] for name in names])
+
+
+def in_precision(precision: str, model: PlannedModel, inputs: tuple[Tensor, ...]) -> PlannedModel | None:
+    """Return a network with less precision; ``None`` where an operator has no kernel for it."""
     coarse, _ = build(model.plan)
     coarse.load_state_dict(model.state_dict())
-    coarse.to(dtype)
-    args = tuple(each.to(dtype) if each.is_floating_point() else each for each in inputs)
-    with torch.autocast("cpu", torch.bfloat16, enabled=within), torch.no_grad():
-        try:
-            rounded = probe(coarse, args, train=False)
-        except (RuntimeError, TypeError):  # some operators have no kernel for it, complex numbers above all
-            return
-    small = autosubnet.remove_zeros(coarse, args)
-    assert small.meta["autosubnet"].kept == subnet.meta["autosubnet"].kept
-    assert len(small.graph.nodes) == len(subnet.graph.nodes)
-    exact = probe(model, inputs, train=False)
-    with torch.autocast("cpu", torch.bfloat16, enabled=within), torch.no_grad():
-        got = probe(small, args, train=False)
-    for a, b, c in zip(exact, rounded, got, strict=True):
+    coarse.to(torch.float32 if precision == "autocast" else getattr(torch, precision))
+    try:
+        with lower(precision):
+            for train in (False, True):
+                probe(coarse, rounded(precision, inputs), train=train)
+    except (RuntimeError, TypeError):  # complex numbers above all
+        return None
+    return coarse
+
+
+def lower(precision: str) -> AbstractContextManager[object]:
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast")
+
+
+def rounded(precision: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    dtype = torch.float32 if precision == "autocast" else getattr(torch, precision)
+    return tuple(each.to(dtype) if each.is_floating_point() else each for each in inputs)
+
+
+def rounds_alike(precision: str, exact: list[Tensor], coarse: list[Tensor], small: list[Tensor]) -> None:
+    """What the subnet computes is as near to the network's as the network's rounding lets expect."""
+    for a, b, c in zip(exact, coarse, small, strict=True):
         assert (b.shape, b.dtype) == (c.shape, c.dtype)
         rounding = largest(a - b) + torch.finfo(b.dtype).eps * largest(a)
         assert largest(b - c) <= 4 * rounding, (
