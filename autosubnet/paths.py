@@ -16,6 +16,7 @@ from torch import fx, nn
 from autosubnet.capture.trace import MODES, Mode, Trace, graph_of
 from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group, ParameterSlice
+from autosubnet.graph.vertex import path_of
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.arithmetic import Sum
 from autosubnet.ops.call import is_tensor
@@ -57,7 +58,15 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
         for name, (reader, place) in zip(names, found, strict=True):
             weights[name] = _one(trace.model)
             _scale(graph, copied[reader], place, name)
-        groups.append(Group(joint.name, "paths", tuple(map(ParameterSlice, names)), len(names), ()))
+        groups.append(
+            Group(
+                path_of(joint.name, joint.meta["module"] or ""),
+                "paths",
+                tuple(map(ParameterSlice, names)),
+                len(names),
+                (),
+            )
+        )
     network = _network(trace, {mode: graph_of(graph, mode) for mode in MODES}, weights)
     return network.train(trace.model.training), tuple(groups)
 

@@ -39,7 +39,8 @@ class Nested(ChannelsLast):
             for way in ways:
                 y = way(y)
             results.append(y)
-        return sum(y * scale for y, scale in zip(results, self.scales, strict=True)) + self.shifts["last"]
+        long, short = (y * scale for y, scale in zip(results, self.scales, strict=True))
+        return long + (short + self.shifts["last"])
 
 
 class Contraction(ChannelsLast):

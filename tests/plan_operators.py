@@ -117,9 +117,9 @@ def nobody_reads(x: Tensor) -> Tensor:
 
 
 def overflowing(x: Tensor) -> Tensor:
-    """Add the signs, by way of infinities that are clamped."""
+    """Add the signs of what is more than rounding, by way of infinities that are clamped."""
     most = torch.finfo(x.dtype).max
-    return x + 0.1 * (x.detach() * most * most).clamp(-1, 1)
+    return x + 0.1 * (F.hardshrink(x.detach(), 0.01) * most * most).clamp(-1, 1)
 
 
 def behind_where(x: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "where": lambda x, y: torch.where(x > y, x * 0.5, y) + 0.1 * (x + y),
     "lerp": lambda x, y: torch.lerp(x, y, 0.25),
     "addcmul": lambda x, y, z: torch.addcmul(x, y, z, value=0.5),
-    "masked": lambda x, y: x * (y > 0) + 0.1 * (x + y),  # with other ways for x and for the gradient of y
+    "masked": lambda x, y: x * (y > 0.01) + 0.1 * (x + y),  # with other ways for x and for the gradient of y
     "einsum": lambda x, y: torch.einsum("bi...,bi...->bi...", x, y),
     "baddbmm": lambda x, y: torch.baddbmm(x, (y @ y.mT).softmax(-1), y, alpha=0.5),
     "view_add": lambda x, y: (x.flatten(1) + y.flatten(1)).view(x.shape),

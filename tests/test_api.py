@@ -155,8 +155,9 @@ def test_explain_names_parameters_proof_reader_and_what_dies() -> None:
     lines = text.splitlines()
     assert lines[0] == "conv3: 4 vertices, 312 parameters"
     assert "conv3.conv.weight, conv3.conv.bias, conv3.bn.weight, conv3.bn.bias" in lines[1]
-    assert "proof: conv3_conv is zero for every input, and so is every vertex up to conv3_relu" in text
-    assert "read by: cat" in text
+    assert "proof: 'conv3_conv' (in module 'conv3.conv') is zero for every input" in text
+    assert "and so is every vertex up to 'conv3_relu' (in module 'conv3.relu')" in text
+    assert "read by: 'cat' (in the model's forward)" in text
     assert oto.explain(oto.groups[1]) == text
 
 
@@ -176,7 +177,7 @@ def test_explain_names_what_else_becomes_zero() -> None:
             return self.value(x) * self.gate(x) + self.other(x)
 
     text = AutoSubnet(Product(), torch.randn(3, 4)).explain("value")
-    assert "also zero then: mul" in text
+    assert "also zero then: 'mul' (in the model's forward)" in text
 
 
 def test_explain_gives_a_score_once_there_is_one() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import warnings
 
+import promises
 import pytest
+import removal
 import torch
-from probes import largest, probe, run
+from plans import is_random, reuses_statistics
+from probes import largest, probe
 from random_models import random_model
 from subnet.checks import example, left, settled
 from torch import Tensor, fx, nn
@@ -164,15 +167,15 @@ def same(model: nn.Module, network: nn.Module, inputs: tuple[Tensor, ...]) -> No
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
-def set_paths_to_zero(network: nn.Module, groups, seed: int) -> int:
-    """Set four paths in ten to zero, but one into each joint."""
-    draw, zeros = random.Random(seed), 0
+def set_paths_to_zero(network: nn.Module, groups, seed: int) -> set[str]:
+    """Set four paths in ten to zero, but one into each joint; return which."""
+    draw, zeros = random.Random(seed), set()
     for group in groups:
         kept = draw.randrange(len(group.slices))
         for number, part in enumerate(group.slices):
             if number != kept and draw.random() < 0.4:
                 network.get_parameter(part.name).data.zero_()
-                zeros += 1
+                zeros.add(part.name)
     return zeros
 
 
@@ -218,22 +221,40 @@ def reader_of(network: fx.GraphModule, weight: str) -> set[str]:
     return {str(each.target) for each in sources if each.op == "call_module"}
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_models(seed: int) -> None:
-    model, inputs = random_model(seed)
-    network, groups = injected(model, *inputs)
-    same(model, network, inputs)
-    assert {part.name for group in groups for part in group.slices} == {
-        name for name, _ in network.named_parameters() if name.startswith("path_weights.")
-    }
-    zeros = set_paths_to_zero(network, groups, seed)
-    subnet = constructed(network, inputs)
-    expected, got = (run(each, inputs, train=False) for each in (network, subnet))
-    for a, b in zip(expected, got, strict=True):
-        assert largest(a - b) <= 1e-9 * max(1.0, largest(a))
-    ones = [name for name, p in network.named_parameters() if name.startswith("path_weights.") and not p.any()]
-    assert len(ones) == zeros
-    assert not set(ones) & {name for name, _ in subnet.named_parameters()}
+def test_random_models() -> None:
+    """Equal at weight one; with paths at zero the promises of every construction hold."""
+    checked = 0
+    for seed in range(60):
+        model, inputs = random_model(seed)
+        if is_random(model.plan) or reuses_statistics(model.plan):
+            continue  # what is drawn at random may go with its path
+        try:
+            network, groups = injected(model, *inputs)
+        except InputError as error:
+            if "no sum and no concatenation" not in str(error):
+                raise
+            continue
+        same(model, network, inputs)
+        assert {part.name for group in groups for part in group.slices} == weights_of(network)
+        gone = set_paths_to_zero(network, groups, seed)
+        subnet = constructed(network, inputs)
+        assert not gone & weights_of(subnet)
+        assert weights_of(network) - gone >= weights_of(subnet)
+        if removal.wake(network, inputs):
+            subnet = constructed(network, inputs)
+            kept = subnet.meta["autosubnet"].kept
+            promises.equal_outputs(network, subnet, inputs)
+            promises.equal_train_outputs(network, subnet, inputs, kept)
+            for train in (False, True):
+                promises.equal_gradients(network, subnet, inputs, kept, train=train)
+            promises.names_kept(network, subnet, kept)
+            promises.fixed_point(subnet, constructed(subnet, inputs))
+            checked += bool(gone)
+    assert checked >= 20
+
+
+def weights_of(network: nn.Module) -> set[str]:
+    return {name for name, _ in network.named_parameters() if name.startswith("path_weights.")}
 
 
 MODELS = (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autosubnet.graph.dependency import DependencyGraph, Segment
 from autosubnet.graph.groups import Group
+from autosubnet.graph.proof import described
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.masks import uniform
@@ -33,7 +34,9 @@ def explain(view: GraphView, graph: DependencyGraph, group: Group, score: float 
         lines.append(f"  of segments that share parameters: {', '.join(group.segments)}")
     lines += _proof(view, group, segments)
     readers = list(dict.fromkeys(reader for segment in segments for reader in segment.outgoing))
-    lines.append(f"  read by: {', '.join(readers)}, which {'go' if readers[1:] else 'goes'} on without it")
+    nodes = {node.name: node for node in view.nodes}
+    names = [described(nodes[graph.segment[each].vertices[0]]) for each in readers]
+    lines.append(f"  read by: {', '.join(names)}, which {'go' if readers[1:] else 'goes'} on without it")
     if score is not None:
         lines.append(f"  redundancy score: {score:.4f}")
     return "\n".join(lines)
@@ -48,11 +51,12 @@ def _proof(view: GraphView, group: Group, segments: Sequence[Segment]) -> list[s
     lines = []
     for segment in segments:
         alive = [number for number, name in enumerate(segment.vertices) if not propagation.is_zero(nodes[name])]
-        start, end = segment.vertices[max(alive, default=-1) + 1], segment.vertices[-1]
-        lines.append(f"  proof: {start} is zero for every input, and so is every vertex up to {end}")
+        start, end = (nodes[segment.vertices[place]] for place in (max(alive, default=-1) + 1, -1))
+        upto = "" if start is end else f", and so is every vertex up to {described(end)}"
+        lines.append(f"  proof: {described(start)} is zero for every input{upto}")
     own = {name for segment in segments for name in segment.vertices}
     beyond = [
-        node.name
+        described(node)
         for node in propagation.changed(undo)
         if node.name not in own and node.meta["data"] and propagation.is_zero(node)
     ]

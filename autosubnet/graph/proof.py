@@ -14,8 +14,6 @@ from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo
 from autosubnet.ops.masks import Mask, along, uniform
 
-NO_VARIABLES = "it has no trainable variables, so training cannot make it zero"
-
 
 class Prover:
     """Proves candidates one after the other.
@@ -94,8 +92,8 @@ class Prover:
 
     def _barred(self, segment: Segment, needed: Sequence[str], vertices: set[fx.Node]) -> str | None:
         """Return why the zero of a segment is not even asked for."""
-        if not segment.variables or not any(self._trains(name) for name in segment.variables):
-            return NO_VARIABLES
+        if not any(self._trains(name) for name in segment.variables):
+            return f"{described(self._last(segment))}: it has no trainable variables, so it cannot be trained to zero"
         for name in segment.variables:
             if not self._trains(name):
                 return f"parameter {name!r} is frozen (requires_grad=False)"
@@ -104,7 +102,7 @@ class Prover:
             others = self.users[name] - vertices if name in needed else ()
             if others:
                 first = min(others, key=self.view.index.__getitem__)
-                return f"parameter {name!r} is also used by {first.name!r}, where it cannot be removed"
+                return f"parameter {name!r} is also used by {described(first)}, where it cannot be removed"
         return None
 
     def _unproved(self, family: Sequence[Segment], needed: Sequence[str]) -> dict[str, str]:
@@ -161,7 +159,7 @@ class Prover:
         for pole in self.propagation.changed(undo):
             if pole in self.view.poles and self.propagation.masks[pole].any():
                 node = self.view.poles[pole]
-                return f"{node.name!r} ({_where(node)}): at zero, its value or its gradient is not finite"
+                return f"{described(node)}: at zero, its value or its gradient is not finite"
         return None
 
     def _blame(self, vertices: list[fx.Node]) -> str:
@@ -175,9 +173,9 @@ class Prover:
         weight = next((each for each in node.all_input_nodes if self._spoils(each)), None)
         node = weight or node  # a weight that is computed from parameters, and not zero where they are
         if node.meta["mutated"]:
-            return f"{node.name!r}: its memory is written in place while others read it"
+            return f"{described(node)}: its memory is written in place while others read it"
         rule, call = self.view.rules[node], self.view.calls[node]
-        return f"{node.name!r} ({_where(node)}): {rule.why_not_zero(call)}"
+        return f"{described(node)}: {rule.why_not_zero(call)}"
 
     def _spoils(self, node: fx.Node) -> bool:
         computed = node in self.view.calls and not node.meta["data"] and bool(self.view.variables[node])
@@ -188,5 +186,7 @@ def _last_with_variables(view: GraphView, vertices: list[fx.Node]) -> int:
     return max(position for position, node in enumerate(vertices) if view.variables[node])
 
 
-def _where(node: fx.Node) -> str:
-    return f"in module {node.meta['module']!r}" if node.meta["module"] else "in the model's forward"
+def described(node: fx.Node) -> str:
+    """Name a vertex, and the module of the user's model that it belongs to."""
+    where = f"in module {node.meta['module']!r}" if node.meta["module"] else "in the model's forward"
+    return f"{node.name!r} ({where})"

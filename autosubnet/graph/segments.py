@@ -10,7 +10,7 @@ from torch import fx
 
 from autosubnet.capture.trace import TensorInfo
 from autosubnet.graph.dependency import DependencyGraph, Segment
-from autosubnet.graph.vertex import Vertex
+from autosubnet.graph.vertex import Vertex, path_of
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.effects import edges
 from autosubnet.ops.kind import Kind
@@ -123,10 +123,11 @@ def _connect(segments: list[list[Vertex]], vertices: list[Vertex]) -> list[Segme
 
 
 def _names(segments: list[list[Vertex]]) -> list[str]:
-    """Name each segment after the module that holds its variables, as far as that is unique.
+    """Name each segment after the module that holds its variables, as far as that is unique, else by its vertex.
 
     Variables that other segments use too count only where there are no others.
     """
+    vertices = {vertex.name: vertex for segment in segments for vertex in segment}
     homes = Counter(name for segment in segments for name in {each for vertex in segment for each in vertex.variables})
     own = [
         {vertex.name: [each for each in vertex.variables if homes[each] == 1] for vertex in segment}
@@ -141,7 +142,8 @@ def _names(segments: list[list[Vertex]]) -> list[str]:
     taken: set[str] = set()
     for variables, name in zip(own, wanted, strict=True):
         first = next((vertex for vertex, each in variables.items() if each), next(iter(variables)))
-        names.append(name if name and counts[name] == 1 and name not in taken else first)
+        choices = (*([name] if name and counts[name] == 1 else []), path_of(first, vertices[first].module), first)
+        names.append(next(each for each in choices if each not in taken))
         taken.add(names[-1])
     return names
 

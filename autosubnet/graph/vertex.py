@@ -28,3 +28,16 @@ class Vertex:
     variables: tuple[str, ...]
     inputs: tuple[str, ...]
     shape: tuple[int, ...] | None
+
+
+def path_of(name: str, module: str) -> str:
+    """Return where a vertex is in the user's model: ``block.add_3`` for a sum, ``block.pool`` for a module.
+
+    Args:
+        name: of the vertex.
+        module: path of the module it belongs to, ``""`` for the model itself.
+    """
+    flat, own = module.replace(".", "_"), name.lstrip("_")
+    if not flat:
+        return name
+    return module + own.removeprefix(flat) if own.startswith(flat) else f"{module}.{name}"

@@ -92,6 +92,39 @@ class Expand(Layout):
         return [own if each == -1 else sizes.number(each) for each, own in zip(named, given, strict=True)]
 
 
+class Selection(Layout):
+    """Picks or repeats indices along one dimension: index_select, narrow, repeat_interleave."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """The mask, collapsed along that dimension."""
+        dim = self.dim(call)
+        mask = zeros(call.input)
+        return known(call, is_zero(mask)) if dim is None else collapse(mask, [dim])
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those of the input but for that dimension."""
+        dim = self.dim(call)
+        if dim is None:
+            return None
+        given = list(sizes.of(call.input))
+        given[dim] = self._length(call, given[dim], sizes)
+        return given
+
+    def dim(self, call: Call) -> int | None:
+        """The dimension, counted from the front; ``None`` where the tensor is flattened."""
+        dim = call.argument(2 if call.name == "repeat_interleave" else 1, "dim")
+        return None if dim is None else int(dim) % len(shape_of(call.input))
+
+    def _length(self, call: Call, size: Expression, sizes: Sizes) -> Expression:
+        if call.name == "index_select":
+            index = call.argument(2, "index")
+            return sizes.of(index)[0] if len(shape_of(index)) else 1
+        if call.name == "narrow":
+            return sizes.number(call.argument(3, "length"))
+        repeats = call.argument(1, "repeats")
+        return apply(operator.mul, size, repeats) if isinstance(repeats, int) else None
+
+
 class Pad(Layout):
     """Padding: zero where all along the padded dimensions is, if the padding itself is zero or copied."""
 
@@ -138,6 +171,11 @@ register(
     functions=[F.pad],
 )
 register(
+    Selection(),
+    functions=[torch.index_select, torch.narrow, torch.repeat_interleave],
+    methods=["index_select", "narrow", "repeat_interleave"],
+)
+register(
     Moving(),
     functions=[torch.roll, torch.flip, torch.cumsum, torch.tril, torch.triu],
     methods=["roll", "flip", "cumsum", "tril", "triu"],
@@ -147,7 +185,7 @@ register(
     modules=[nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold, nn.Fold],
     functions=[
         F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle, F.unfold, F.fold,
-        torch.index_select, torch.gather, torch.repeat_interleave, torch.narrow, torch.select,
+        torch.gather, torch.select,
     ],
-    methods=["index_select", "gather", "repeat", "repeat_interleave", "narrow", "select", "unfold"],
+    methods=["gather", "repeat", "select", "unfold"],
 )  # fmt: skip

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import fx
 
-from autosubnet.ops.call import Call, is_tensor, shape_of
+from autosubnet.ops.call import Call, dtype_of, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, uniform
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import ZerosOf, filled
 from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches, sizes_of
+
+INDICES = frozenset({torch.int64, torch.int32})
 
 
 class Split(Layout):
@@ -100,6 +102,9 @@ class GetItem(Layout):
                 result.append(1)
             elif isinstance(item, slice):
                 result.append(_length(next(given), item, sizes))
+            elif _is_table(item):
+                next(given)
+                result += sizes.of(item)
             else:
                 next(given)
         return [*result, *given]
@@ -110,12 +115,14 @@ class GetItem(Layout):
 
 
 def _items(index: Any, ndim: int) -> list[Any] | None:
-    """Return what an index says of each dimension, ``...`` written out; ``None`` where it picks by tensors or lists.
+    """Return what an index says of each dimension, ``...`` written out.
 
-    Of the latter are tuples and ranges inside of an index.
+    ``None`` where it picks by lists, tuples, ranges or masks, or by a tensor of numbers and something else than slices.
     """
     items = list(index) if isinstance(index, tuple) else [index]
-    if not all(item is None or item is Ellipsis or isinstance(item, slice) or _is_number(item) for item in items):
+    tables, numbers = sum(map(_is_table, items)), sum(map(_is_number, items))
+    known = all(item is None or item is Ellipsis or isinstance(item, slice) for item in items if not _picks(item))
+    if not known or tables > 1 or (tables and numbers):
         return None
     at = next((number for number, item in enumerate(items) if item is Ellipsis), None)
     if at is not None:
@@ -155,6 +162,12 @@ def _sliced(mask: Mask, sizes: list[Expression], index: Any, ndim: int) -> Mask:
         elif isinstance(item, slice):
             mask = _slice(mask, dim, item, next(given))
             dim += 1
+        elif _is_table(item):
+            count = len(shape_of(item))
+            mask = collapse(mask, [dim])
+            mask = mask.reshape(*mask.shape[:dim], *[1] * count, *mask.shape[dim + 1 :])
+            dim += count
+            next(given)
         else:
             mask = _index(mask, dim, item, next(given))
     return mask
@@ -191,6 +204,15 @@ def _index(mask: Mask, dim: int, index: Any, size: Expression) -> Mask:
     behind = isinstance(index, int) and index >= 0 and mask.shape[dim] > 1
     rest = _taken(mask, dim, slice(lead(size), None)) if behind else mask
     return np.squeeze(collapse(rest if rest.shape[dim] else mask, [dim]), axis=dim)
+
+
+def _picks(item: Any) -> bool:
+    return _is_number(item) or _is_table(item)
+
+
+def _is_table(item: Any) -> bool:
+    """Whether an item is a tensor of numbers, by which it picks; one of truths is a mask."""
+    return isinstance(item, fx.Node) and is_tensor(item) and dtype_of(item) in INDICES
 
 
 def _is_number(item: Any) -> bool:

@@ -255,7 +255,9 @@ def test_a_segment_without_variables_is_reported() -> None:
             return self.pool(x) + self.conv(x)
 
     oto = AutoSubnet(*images(ImageNet(Skip(), width=4)))
-    assert refusal(oto, "body_0_pool") == "it has no trainable variables, so training cannot make it zero"
+    assert refusal(oto, "body.0.pool") == (
+        "'body_0_pool' (in module 'body.0.pool'): it has no trainable variables, so it cannot be trained to zero"
+    )
     assert [group.name for group in oto.groups] == ["body.0.conv"]
 
 

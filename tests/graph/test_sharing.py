@@ -53,7 +53,7 @@ def test_calls_of_one_module_are_one_group() -> None:
     assert oto.groups[0].segments == ("a", "a_1")
     assert oto.groups[0].num_params == 42
     assert "of segments that share parameters: a, a_1" in oto.explain("a")
-    assert "proof: a_1 is zero for every input" in oto.explain("a")
+    assert "proof: 'a_1' (in module 'a') is zero for every input" in oto.explain("a")
 
 
 def test_tied_weights_are_one_group() -> None:
@@ -89,7 +89,9 @@ def test_what_one_use_does_without_is_left_out_there() -> None:
     oto = searched(chained, **linear("a", "b"), norm=nn.BatchNorm1d(6))
     assert [group.segments for group in oto.groups] == [("a_1", "b")]
     assert slices(oto)["a_1"] == ("norm.weight", "norm.bias", "b.weight", "b.bias")
-    assert reasons(oto) == {"a": "parameter 'a.weight' is also used by 'a_1', where it cannot be removed"}
+    assert reasons(oto) == {
+        "a": "parameter 'a.weight' is also used by 'a_1' (in module 'a'), where it cannot be removed"
+    }
 
 
 def test_sharing_goes_from_one_to_the_next() -> None:
@@ -109,7 +111,9 @@ def test_a_use_that_is_not_zero_refuses_all() -> None:
 def test_a_use_that_is_no_candidate_refuses_all() -> None:
     oto = searched(lambda m, x: m.a(x + m.a(x) + m.b(x)), **linear("a", "b"))
     assert [group.name for group in oto.groups] == ["b"]
-    assert reasons(oto) == {"a": "parameter 'a.weight' is also used by 'a_1', where it cannot be removed"}
+    assert reasons(oto) == {
+        "a": "parameter 'a.weight' is also used by 'a_1' (in module 'a'), where it cannot be removed"
+    }
 
 
 @pytest.mark.parametrize("what", ["frozen", "kept"])

@@ -41,7 +41,7 @@ def inception_is_valid(gone: Names) -> bool:
 
 def transformer_is_valid(gone: Names) -> bool:
     """The head reads the class token alone, and only attention tells that anything of the patches."""
-    return not {"encoders_0_norm1", "encoders_1_norm1"} <= set(gone)
+    return not {"encoders.0.norm1", "encoders.1.norm1"} <= set(gone)
 
 
 def always_valid(gone: Names) -> bool:
