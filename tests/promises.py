@@ -167,7 +167,7 @@ def equal_gradients(
     expected = gradients(model, inputs, train=train)
     got = gradients(subnet, inputs, train=train)
     assert set(got) <= set(expected), f"trainable only in the subnet: {sorted(set(got) - set(expected))}"
-    floor = 1e-4 * max((largest(g) for g in expected.values()), default=0.0)
+    floor = 1e-3 * max((largest(g) for g in expected.values()), default=0.0)
     limits = {name: tolerance * (largest(whole) + floor) for name, whole in expected.items()}
     for name, gradient in got.items():
         difference = largest(survivors(expected[name], name, kept) - gradient)

@@ -154,6 +154,12 @@ class HAPG(torch.optim.Optimizer):
                 self._step_group(group, entries)
         return loss
 
+    def proximal(self) -> dict[str, Tensor]:
+        """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` would write now."""
+        current = self._parameters.current
+        names = (name for entries in self._entries for name in entries.names)
+        return {name: self.state[current[name]].get("prox", current[name]).detach().clone() for name in names}
+
     @torch.no_grad()
     def derive(self, outgoing: Mapping[str, Sequence[ParameterSlice]] | None = None) -> tuple[str, ...]:
         """Write Prox(z_t), which holds the exact zeros, into the parameters; before the network is constructed.

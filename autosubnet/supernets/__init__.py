@@ -3,6 +3,7 @@
 from autosubnet.supernets.darts_cnn import Darts
 from autosubnet.supernets.darts_evaluation import DartsNetwork
 from autosubnet.supernets.darts_genotype import Genotype, genotype
+from autosubnet.supernets.darts_nodes import Nodes, nodes
 from autosubnet.supernets.darts_rnn import DartsRnn
 from autosubnet.supernets.darts_rnn_genotype import DartsRnnNetwork, RecurrentGenotype, recurrent_genotype
 from autosubnet.supernets.demo import DemoSupNet
@@ -21,6 +22,7 @@ __all__ = [
     "Dropouts",
     "Genotype",
     "LanguageModel",
+    "Nodes",
     "RecurrentGenotype",
     "StackedUnets",
     "SuperResNet",
@@ -28,6 +30,7 @@ __all__ = [
     "create_with_inputs",
     "genotype",
     "names",
+    "nodes",
     "recurrent_genotype",
     "unroll",
 ]

@@ -7,15 +7,22 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from autosubnet.errors import StateError
+
+
+class Stateful(Protocol):
+    """What can be written down and read again: modules, optimizers, schedules."""
+
+    def state_dict(self) -> Any:
+        """Return the state."""
+
+    def load_state_dict(self, state_dict: Any) -> Any:
+        """Go on from a state."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +30,26 @@ class Run:
     """Everything that a training run goes on from, at the end of an epoch.
 
     Attributes:
-        model: what is trained.
-        optimizer: over its parameters.
-        schedule: of its learning rate.
+        parts: what has a state, by name: the model, its optimizers, their schedules; read in this order.
         order: draws the order of the images.
         about: the settings of the run by name, so that a checkpoint of another run is refused.
     """
 
-    model: nn.Module
-    optimizer: Optimizer
-    schedule: LRScheduler
+    parts: Mapping[str, Stateful]
     order: torch.Generator
     about: Mapping[str, str]
 
-    def write(self, path: Path, losses: list[float]) -> None:
-        """Replace ``path`` by the present state; a crash on the way leaves the old file."""
+    def write(self, path: Path, record: list[Any]) -> None:
+        """Replace ``path`` by the present state; a crash on the way leaves the old file.
+
+        Args:
+            path: the file.
+            record: what each epoch ended with, as plain data.
+        """
         state = {
             "about": dict(self.about),
-            "losses": losses,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "record": record,
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "order": self.order.get_state(),
             "random": _random_states(),
         }
@@ -57,15 +63,15 @@ class Run:
         finally:
             beside.unlink(missing_ok=True)
 
-    def read(self, path: Path) -> list[float]:
-        """Go on where ``path`` was written; return the losses so far.
+    def read(self, path: Path) -> list[Any]:
+        """Go on where ``path`` was written; return what its epochs ended with.
 
         Raises:
             StateError: it is no checkpoint, or one of another run; nothing was changed.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            losses, about = state["losses"], state["about"]
+            record, about, parts = state["record"], state["about"], state["parts"]
         except Exception as error:  # torch and pickle raise many kinds
             raise StateError(f"{path} is no checkpoint of a training run ({error}); remove it to start anew") from error
         for name, value in self.about.items():
@@ -74,12 +80,11 @@ class Run:
                     f"{path} is the checkpoint of another run: {name} is {about.get(name)} there and {value} here; "
                     f"use the same settings, or remove it to start anew"
                 )
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.model.load_state_dict(state["model"])
-        self.schedule.load_state_dict(state["schedule"])
+        for name, part in self.parts.items():
+            part.load_state_dict(parts[name])
         self.order.set_state(state["order"])
         _set_random_states(state["random"])
-        return list(losses)
+        return list(record)
 
 
 def _random_states() -> dict[str, Any]:

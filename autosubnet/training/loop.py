@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -47,6 +48,10 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int = 0,
+    loss: Callable[[Any, Tensor], Tensor] = cross_entropy,
+    augment: Callable[[Tensor], Tensor] = lambda images: images,
+    clip: float | None = None,
+    begin_epoch: Callable[[int], None] = lambda epoch: None,
     title: str = "training",
     status: Callable[[], str] = str,
     console: Console | None = None,
@@ -62,6 +67,10 @@ def train(
         epochs: passes over them.
         batch_size: images a step, of all processes together.
         seed: of the order of the images, and of everything random in the model.
+        loss: of what the model returns and the labels, to be minimised.
+        augment: changes the images of a step.
+        clip: norm that the gradients may have at most, all together.
+        begin_epoch: is told the number of each epoch, from 0, ahead of it.
         title: what the progress bar is called.
         status: a few words on the state of the search, shown behind the bar.
         console: where the progress bar goes; standard output if ``None``.
@@ -84,22 +93,25 @@ def train(
     accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
     if batch_size % accelerator.num_processes:
         raise InputError(f"The batch size is {batch_size}, which {accelerator.num_processes} processes cannot share.")
-    run = Run(model, optimizer, schedule, order, about or {})
+    run = Run({"optimizer": optimizer, "model": model, "schedule": schedule}, order, about or {})
     model, prepared, batches = accelerator.prepare(model, optimizer, loader)
     losses = run.read(checkpoint) if checkpoint is not None and checkpoint.exists() else []
     model.train()
     with _progress_bar(console, disable=not accelerator.is_main_process) as progress:
         done = len(losses) * (steps // epochs)
         task = progress.add_task(title, total=steps, completed=done, loss="", status=status())
-        for _ in range(len(losses), epochs):
+        for epoch in range(len(losses), epochs):
+            begin_epoch(epoch)
             total = torch.zeros((), device=accelerator.device)
             for images, labels in batches:
                 prepared.zero_grad()
-                loss = cross_entropy(model(images), labels)
-                accelerator.backward(loss)
+                value = loss(model(augment(images)), labels)
+                accelerator.backward(value)
+                if clip is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), clip)
                 prepared.step()
                 schedule.step()
-                total += loss.detach()
+                total += value.detach()
                 progress.update(task, advance=1, status=status())
             losses.append(accelerator.reduce(total, "mean").item() / len(batches))
             progress.update(task, loss=f"loss {losses[-1]:.3f}")

@@ -1,0 +1,5 @@
+"""``python -m autosubnet.cli``, which ``accelerate launch`` needs."""
+
+from autosubnet.cli import app
+
+app()

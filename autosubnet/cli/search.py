@@ -1,0 +1,117 @@
+"""``autosubnet search``: operators with H2SPG, or paths with the optimizers of SparseNAS."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from autosubnet.cli.inspect_model import NAMES
+from autosubnet.cli.screen import app, comparison, console, one_sentence_errors, typed_command
+from autosubnet.errors import InputError
+from autosubnet.training.path_settings import PathSettings
+from autosubnet.training.settings import Settings
+
+if TYPE_CHECKING:
+    from autosubnet.viz.report import Row
+
+Arguments = TypeVar("Arguments", Settings, PathSettings)
+_FINISH = {"h2spg": "report.html", "hapg": "result.json", "adamhapg": "result.json"}
+
+
+class Method(StrEnum):
+    """What makes the zeros."""
+
+    h2spg = "h2spg"
+    hapg = "hapg"
+    adamhapg = "adamhapg"
+
+
+_OPERATORS, _PATHS = "Search over operators (h2spg)", "Search over paths (hapg, adamhapg)"
+
+
+@app.command()
+def search(
+    supernet: Annotated[str, typer.Argument(help=NAMES)],
+    method: Annotated[Method, typer.Option(help="what is driven to zero: operators, or paths")] = Method.h2spg,
+    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
+    epochs: Annotated[int | None, typer.Option(help="passes over the images; else 20, for paths 50")] = None,
+    batch_size: Annotated[int, typer.Option(help="images a step")] = 64,
+    lr: Annotated[float | None, typer.Option(help="learning rate at the start; else 0.05, for paths 0.025")] = None,
+    seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
+    sparsity: Annotated[
+        float | None, typer.Option(help="share of the groups to remove, 0 to 1; else 0.5", rich_help_panel=_OPERATORS)
+    ] = None,
+    num_params: Annotated[
+        float | None, typer.Option(help="parameters that may be left, instead", rich_help_panel=_OPERATORS)
+    ] = None,
+    flops: Annotated[
+        float | None, typer.Option(help="FLOPs for one image that may be left, instead", rich_help_panel=_OPERATORS)
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="factor on the channels of our own supernets", rich_help_panel=_OPERATORS)
+    ] = None,
+    path_lr: Annotated[
+        float | None, typer.Option(help="learning rate of the paths; else 3e-4, hapg 0.025", rich_help_panel=_PATHS)
+    ] = None,
+    lambda_step: Annotated[
+        float | None, typer.Option(help="what each epoch adds to lambda; else 0.01", rich_help_panel=_PATHS)
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="1 for single paths, 0 for whole nodes; else 0.5", rich_help_panel=_PATHS)
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="of the paths' gradient: first (else) or second", rich_help_panel=_PATHS)
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="of darts; else 16", rich_help_panel=_PATHS)] = None,
+    cells: Annotated[int | None, typer.Option(help="of darts; else 8", rich_help_panel=_PATHS)] = None,
+    space: Annotated[
+        str | None, typer.Option(help="of darts: full (else) or cherry_picked", rich_help_panel=_PATHS)
+    ] = None,
+) -> None:
+    """Train SUPERNET once, remove what it needs least, write the exact subnet.
+
+    With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts or into the
+    sums and concats of any other model.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("method", "out", "resume")}
+    with one_sentence_errors():
+        if method is Method.h2spg:
+            rows = _operators(_arguments(Settings, given, method), out, resume=resume)
+        else:
+            rows = _paths(_arguments(PathSettings, {**given, "method": method.value}, method), out, resume=resume)
+        if rows is not None:  # one of several processes tells
+            console.print(comparison(f"{supernet} on {data}, {method.value}", rows))
+            place = out / _FINISH[method.value]
+            console.print(f"Everything is in {out}; begin with {place}", soft_wrap=True, highlight=False)
+
+
+def _arguments(kind: type[Arguments], given: dict[str, Any], method: Method) -> Arguments:
+    """Return the settings of a method, with its own defaults; options of the other are refused."""
+    said = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(kind)}
+    for name in said:
+        if name not in known:
+            raise InputError(f"--{name.replace('_', '-')} says nothing to --method {method.value}; leave it out.")
+    return kind(**said)
+
+
+def _operators(settings: Settings, out: Path, *, resume: bool) -> tuple[Row, ...] | None:
+    from autosubnet.training.experiment import run
+
+    result = run(settings, out, typed_command(), console, resume=resume)
+    return None if result is None else result.rows()
+
+
+def _paths(settings: PathSettings, out: Path, *, resume: bool) -> tuple[Row, ...]:
+    from autosubnet.training.path_experiment import run
+    from autosubnet.training.path_view import PathView
+
+    with PathView(f"{settings.supernet} on {settings.data}", settings.epochs, console) as view:
+        return run(settings, out, typed_command(), view.show, resume=resume).rows()

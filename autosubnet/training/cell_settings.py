@@ -1,0 +1,39 @@
+"""The arguments of the training of a derived network, without anything that is slow to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CellSettings:
+    """Which cells to stack and train from new weights, on what, and how; defaults are DARTS' for CIFAR-10.
+
+    Attributes:
+        genotype: file that a search wrote.
+        data: see :func:`autosubnet.training.data.load`.
+        data_dir: the same.
+        epochs: passes over the training images; 600 in DARTS, 1,200 in SparseNAS.
+        batch_size: images a step.
+        lr: learning rate of SGD with momentum 0.9 and weight decay 3e-4; a cosine takes it to zero.
+        channels: of the first cell.
+        cells: how many are stacked.
+        cutout: side of the square of each image that is set to zero in training, 0 for none; 16 of 32 in DARTS.
+        drop_path: probability that a path is dropped, in the last epoch; it grows linearly from zero.
+        auxiliary_weight: of the loss of the auxiliary head, 0 for none.
+        seed: of the weights, the order of the images and everything random.
+    """
+
+    genotype: Path
+    data: str = "digits"
+    data_dir: Path | None = None
+    epochs: int = 600
+    batch_size: int = 96
+    lr: float = 0.025
+    channels: int = 36
+    cells: int = 20
+    cutout: int = 0
+    drop_path: float = 0.2
+    auxiliary_weight: float = 0.4
+    seed: int = 0

@@ -1,0 +1,124 @@
+"""Searching and training cells from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from autosubnet import cli
+from autosubnet.export import load as load_subnet
+from autosubnet.supernets import Genotype
+from autosubnet.training.data import load
+
+SMALL = ["--channels", "2", "--cells", "3", "--epochs", "2", "--batch-size", "256", "--path-lr", "0.05"]
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "120"})
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("paths") / "darts"
+    result = invoke(
+        "search",
+        "darts",
+        "--method",
+        "adamhapg",
+        "--out",
+        str(out),
+        "--lambda-step",
+        "0.002",
+        "--space",
+        "cherry_picked",
+        *SMALL,
+    )
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) -> None:
+    out, screen = searched
+    names = {path.name for path in out.iterdir()}
+    pictures = {"normal.svg", "reduce.svg", "normal_weights.svg", "reduce_weights.svg", "accuracy.svg"}
+    assert names == {"genotype.json", "result.json", "subnet", "subnet.onnx", *pictures}
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    cells = Genotype.from_json((out / "genotype.json").read_text("utf-8"))
+    left = sum(len(paths) for cell in (cells.normal, cells.reduce) for paths in cell.values())
+    assert result["paths"] == [56, left]
+    assert 0 < left < 56
+    assert result["max_difference"] <= 1e-4
+    assert len(result["epochs"]) == 2
+    assert f"{result['num_params'][1]:,}" in screen
+    assert f"{result['accuracy'][1]:.2%}" in screen
+
+
+def test_the_derived_network_is_the_one_that_was_measured(searched: tuple[Path, str]) -> None:
+    out, _ = searched
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    images, labels = load("digits").test.tensors
+    with torch.no_grad():
+        logits = load_subnet(out / "subnet").eval()(images)
+    assert (logits.argmax(1) == labels).float().mean().item() == pytest.approx(result["accuracy"][1])
+    session = onnxruntime.InferenceSession(str(out / "subnet.onnx"), providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    assert abs(torch.from_numpy(got) - logits).max() <= 1e-4
+
+
+def test_the_network_of_a_genotype_is_trained(searched: tuple[Path, str], tmp_path: Path) -> None:
+    out, _ = searched
+    arguments = ["--channels", "2", "--cells", "3", "--epochs", "1", "--batch-size", "256", "--cutout", "2"]
+    done = invoke("train", str(out / "genotype.json"), "--out", str(tmp_path / "network"), *arguments)
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "network" / "result.json").read_text("utf-8"))
+    assert f"{result['num_params']:,}" in done.output
+    network = load_subnet(tmp_path / "network" / "network").eval()
+    own = {name: p for name, p in network.named_parameters() if not name.startswith("auxiliary.")}
+    assert sum(p.numel() for p in own.values()) == result["num_params"]
+    assert len(own) < len(dict(network.named_parameters())), "the auxiliary head is for going on with the training"
+    images, labels = load("digits").test.tensors
+    with torch.no_grad():
+        assert (network(images).argmax(1) == labels).float().mean().item() == pytest.approx(result["accuracy"])
+
+
+def test_paths_of_any_model(tmp_path: Path) -> None:
+    arguments = ["--method", "hapg", "--epochs", "1", "--batch-size", "256", "--out", str(tmp_path)]
+    done = invoke("search", "timm:test_resnet", *arguments)
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "genotype.json").exists()
+    assert json.loads((tmp_path / "result.json").read_text("utf-8"))["paths"][0] > 4
+
+
+def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
+    done = invoke("search", "darts", "--method", "hapg", "--lambda-step", "1000", "--out", str(tmp_path), *SMALL)
+    assert done.exit_code == 1
+    assert "no node is left" in done.output
+    assert "take a smaller lambda step" in done.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "demo", "--alpha", "1"], "--alpha says nothing to --method h2spg"),
+        (["search", "darts", "--method", "hapg", "--flops", "5"], "--flops says nothing to --method hapg"),
+        (["search", "darts", "--method", "hapg", "--order", "third"], "one of first, second"),
+        (["search", "darts", "--method", "hapg", "--space", "outer"], "one of full, cherry_picked"),
+        (["train", "nowhere.json"], "cannot be read"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = invoke(*arguments, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert message in done.output.replace("\n", " ")
+
+
+def test_a_file_without_a_genotype_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "genotype.json").write_text('{"normal": {}}', "utf-8")
+    done = invoke("train", str(tmp_path / "genotype.json"), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "holds no genotype of darts" in done.output.replace("\n", " ")

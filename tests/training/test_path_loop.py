@@ -1,0 +1,143 @@
+"""The loop over weights and paths: what it computes, what it refuses, and that it goes on where it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import TensorDataset
+
+from autosubnet import AutoSubnet
+from autosubnet.errors import InputError, StateError
+from autosubnet.optim import AdamHAPG, second_order_gradient
+from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_settings import PathSettings
+from autosubnet.training.path_view import weight_table
+
+SETTINGS = PathSettings(epochs=3, batch_size=8, path_lr=0.02, lambda_step=0.05)
+
+
+class Net(nn.Module):
+    """Three ways into a sum, with batch statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))
+        self.a, self.b = (nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8, affine=False)) for _ in range(2))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        return self.head(x + self.a(x) + self.b(x))
+
+
+def part(count: int = 48) -> TensorDataset:
+    rows = torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(rows, (rows[:, 0] > 0).long())
+
+
+def supernet() -> AutoSubnet:
+    torch.manual_seed(0)
+    return AutoSubnet(Net(), torch.randn(4, 6), architecture_weights=True)
+
+
+def found(settings: PathSettings, checkpoint: Path | None = None) -> tuple[dict[str, Tensor], list[Epoch]]:
+    oto = supernet()
+    _, epochs = search_paths(oto.model, oto.paths, part(), settings, checkpoint=checkpoint)
+    return dict(oto.model.state_dict()), epochs
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_against_a_loop_written_out(order: str) -> None:
+    """Two epochs of three steps in which nothing is random but the order, by hand."""
+    settings = replace(SETTINGS, epochs=2, order=order)
+    state, epochs = found(settings)
+    oto = supernet()
+    model, names = oto.model.train(), [piece.name for group in oto.paths for piece in group.slices]
+    order_of = torch.Generator().manual_seed(settings.seed)
+    places = torch.randperm(48, generator=order_of)
+    halves = [TensorDataset(*(each[half] for each in part().tensors)) for half in places.tensor_split(2)]
+    loaders = [
+        torch.utils.data.DataLoader(half, 8, shuffle=True, drop_last=True, generator=order_of) for half in halves
+    ]
+    weights = [p for name, p in model.named_parameters() if name not in names]
+    sgd = torch.optim.SGD(weights, 0.025, momentum=0.9, weight_decay=3e-4)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 6)
+    architecture = AdamHAPG(model, oto.paths, lr=0.02, lam=0.0, alpha=0.5)
+
+    def loss(network, batch):
+        return cross_entropy(network(batch[0]), batch[1])
+
+    for epoch in range(2):
+        architecture.param_groups[0]["lam"] = 0.05 * epoch
+        for seen, unseen in zip(*loaders, strict=False):  # as a sampler draws once more when it is exhausted
+            gamma = sgd.param_groups[0]["lr"] if order == "second" else 0.0
+            for name, g in second_order_gradient(model, loss, names, seen, unseen, gamma=gamma).items():
+                model.get_parameter(name).grad = g
+            architecture.step()
+            sgd.zero_grad()
+            loss(model, seen).backward()
+            nn.utils.clip_grad_norm_(weights, 5.0)
+            sgd.step()
+            cosine.step()
+    assert epochs[1].lam == 0.05
+    for name, value in model.state_dict().items():
+        assert torch.allclose(state[name], value, rtol=1e-5, atol=1e-6), name
+
+
+def test_a_strong_penalty_takes_paths_and_nodes() -> None:
+    _, mild = found(SETTINGS)
+    _, strong = found(replace(SETTINGS, lambda_step=5.0))
+    assert [each.lam for each in strong] == [0.0, 5.0, 10.0]
+    assert mild[-1].zero_paths == 0 < strong[-1].zero_paths == strong[-1].num_paths == 3
+    assert len(strong[-1].zero_nodes) == 1
+
+
+@pytest.mark.parametrize("method", ["hapg", "adamhapg"])
+def test_from_a_checkpoint_it_goes_on_bit_for_bit(method: str, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, method=method)
+    expected, epochs = found(settings)
+
+    class KilledError(Exception):
+        """In the second epoch."""
+
+    def die(done: list[Epoch], step: int) -> None:
+        if step == 5:
+            raise KilledError
+
+    oto = supernet()
+    with pytest.raises(KilledError):
+        search_paths(oto.model, oto.paths, part(), settings, watch=die, checkpoint=tmp_path / "run.pt")
+    state, again = found(settings, tmp_path / "run.pt")
+    assert again == epochs
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    with pytest.raises(StateError, match=r"another run: alpha is 0\.5 there and 0\.9 here"):
+        found(replace(settings, alpha=0.9), tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(SETTINGS, method="adam"), "The method is one of hapg, adamhapg, got 'adam'"),
+        (replace(SETTINGS, order="third"), "The order is one of first, second, got 'third'"),
+        (replace(SETTINGS, batch_size=25), "between 1 and the 24 images"),
+        (replace(SETTINGS, epochs=0), "at least one epoch"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(settings: PathSettings, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        found(settings)
+
+
+def test_the_view_shows_every_weight() -> None:
+    matrix = Epoch(0.1, 1.0, 0.5, {"a": [[1.0, -0.5], [0.0, 0.1]]}, ())
+    assert [list(column.cells) for column in weight_table(matrix).columns][1][0].plain == "█▅"
+    assert list(weight_table(matrix).columns[1].cells)[1].plain == "·▁"
+    scalars = Epoch(0.1, 1.0, 0.5, {"p.add.0": 0.0, "p.add.1": 2.0, "p.cat.0": 1.0}, ())
+    table = weight_table(scalars)
+    assert [cell.plain for cell in table.columns[0].cells] == ["p.add", "p.cat"]
+    assert [cell.plain for cell in table.columns[1].cells] == ["·█", "▅"]
