@@ -33,7 +33,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "--out",
         str(out),
         "--lambda-step",
-        "0.002",
+        "0.3",
         "--space",
         "cherry_picked",
         *SMALL,
