@@ -16,7 +16,7 @@ from torch import fx, nn
 from autosubnet.capture.trace import MODES, Mode, Trace, graph_of
 from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group, ParameterSlice
-from autosubnet.graph.vertex import path_of
+from autosubnet.graph.naming import path_of
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.arithmetic import Sum
 from autosubnet.ops.call import is_tensor
@@ -60,7 +60,7 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
             _scale(graph, copied[reader], place, name)
         groups.append(
             Group(
-                path_of(joint.name, joint.meta["module"] or ""),
+                path_of(joint),
                 "paths",
                 tuple(map(ParameterSlice, names)),
                 len(names),

@@ -27,7 +27,7 @@ SAFE = {"conv", "conv_transpose", "batch_norm", "linear", "cat", "add", "sub"}
 # And these do not keep what they read: it may be changed in place after them.
 FORGETFUL = {"add", "sub", "rsub", "add_alpha", "sub_alpha", "python_sum", "stack_sum", "stack_mean", "cat", "view_add"}
 CHANGES = {"relu_", "relu_in_place", "relu_on_view", "leaky_relu_"}
-WRITING = {"iadd", "add_", "set_in_place"}  # joints that write into their first operand
+WRITING = {"iadd", "iadd_on_view", "add_", "set_in_place"}  # joints that write into their first operand
 
 
 class Drawing(ABC):
@@ -42,9 +42,21 @@ class Drawing(ABC):
     channel_dim: ClassVar[int]
     joints: tuple[str, ...] = (
         *("add", "cat", "norm_of_cat", "add", "sub", "mul", "gate", "stack_sum", "stack_mean"),
-        *("iadd", "add_", "add_alpha", "maximum", "broadcast_add", "broadcast_mul", "stack_max", "rsub", "python_sum"),
+        *(
+            "iadd",
+            "iadd_on_view",
+            "add_",
+            "add_alpha",
+            "maximum",
+            "broadcast_add",
+            "broadcast_mul",
+            "stack_max",
+            "rsub",
+            "python_sum",
+        ),
         *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),
-        *("sub_alpha", "mixed_add", "mixed_mul", "set_in_place", "add", "stack_sum"),
+        *("sub_alpha", "mixed_add", "mixed_mul", "set_in_place", "iadd_on_view"),
+        *("add", "add", "stack_sum", "broadcast_mul"),  # more often
     )
 
     def __init__(self, choose: Choose, inputs: tuple[Shape, ...]) -> None:
@@ -261,6 +273,9 @@ class Drawing(ABC):
         return step.options.get("affine", True) and step.options.get("elementwise_affine", True)
 
     def frozen(self) -> tuple[int, ...]:
-        """Draw a convolution whose weight is not trainable, though its bias is, sometimes."""
-        convs = [n for n, s in enumerate(self.steps) if s.shares is None and s.options.get("bias")]
-        return (self.choose(convs),) if convs and self.one_in(12) else ()
+        """Draw layers whose weight is not trainable, though the bias may be, sometimes: one, or all up to there."""
+        layers = [n for n, s in enumerate(self.steps) if s.shares is None and s.op in TIED and self.has_weight(s)]
+        if not layers or not self.one_in(12):
+            return ()
+        last = self.choose(layers)
+        return tuple(each for each in layers if each <= last) if self.one_in(4) else (last,)

@@ -79,6 +79,13 @@ def zero_minus(x: Tensor) -> Tensor:
     return 0 - x
 
 
+def add_on_view(x: Tensor, y: Tensor) -> Tensor:
+    """Add to the first half of the channels through a view of ``x``, and return ``x``."""
+    half = x[:, : x.shape[1] // 2]
+    half += y[:, : x.shape[1] // 2]
+    return x
+
+
 def add_in_place(x: Tensor, y: Tensor) -> Tensor:
     x += y
     return x
@@ -123,8 +130,8 @@ def overflowing(x: Tensor) -> Tensor:
 
 
 def behind_where(x: Tensor) -> Tensor:
-    """Add logarithms where there are any: those of the others, infinite or no numbers, are not chosen."""
-    y = x.detach()
+    """Add logarithms where there are any: those of the others, which are no numbers, are not chosen."""
+    y = x.detach() - 0.1  # at zero the logarithm would have a pole, which validity keeps away from
     return x + 0.1 * torch.where(y > 0.1, y.log(), 0.5)
 
 
@@ -143,6 +150,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "mixed_add": lambda x, y: ((x.float() + y) / 3).to(x.dtype),  # a third in the dtype that both give
     "mixed_mul": lambda x, y: (x * y.float() / 3).to(x.dtype),
     "iadd": add_in_place,
+    "iadd_on_view": add_on_view,
     "add_": lambda x, y: x.add_(y),
     "sub": operator.sub,
     "mul": operator.mul,

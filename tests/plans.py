@@ -20,7 +20,7 @@ EXAMPLE_BATCH = 3
 VOCABULARY = 11
 RANDOM_LAYERS = {"dropout", "dropout2d", "f_dropout", "drop_path"}
 BROADCAST = {"pool_to_pixel", "mean_token", "pixel_view"}
-IN_PLACE = {"iadd", "add_", "set_in_place", "relu_", "leaky_relu_", "relu_on_view"}
+IN_PLACE = {"iadd", "iadd_on_view", "add_", "set_in_place", "relu_", "leaky_relu_", "relu_on_view"}
 
 
 @dataclass

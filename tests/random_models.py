@@ -276,7 +276,7 @@ class Tokens(Drawing):
 
 def draw_images(choose: Choose) -> Images:
     """Draw a convolutional network: an image comes in, sometimes also a vector or a second image."""
-    side = choose((8, 10))
+    side = choose((8, 10, 9))
     extra: tuple[Shape, ...] = choose(((), (), (), ((5,),), ((3, side, side),)))
     net = Images(choose, ((3, side, side), *extra))
     image = net.put("single_precision", 0) if net.one_in(12) else 0
@@ -285,7 +285,7 @@ def draw_images(choose: Choose) -> Images:
         net.pool.append(net.conv(1, 4, 3))
     blocks = choose((1, 2, 3, 4))
     for number in range(blocks):
-        if number == 2 and choose((False, True)):
+        if number == 2 and side % 2 == 0 and choose((False, True)):
             net.halve()
         net.block()
         if number == 0 and extra and len(extra[0]) == 1:

@@ -15,7 +15,7 @@ class Segment:
     """A chain of vertices that ends at a joint or at a vertex with several readers.
 
     Attributes:
-        name: unique; module path of its variables, or the name of its first vertex.
+        name: unique; module path of its variables, or the path or the name of a vertex.
         vertices: names of its vertices, in the order of the data.
         variables: names of the trainable parameters of its vertices.
         incoming: names of the segments that it reads.

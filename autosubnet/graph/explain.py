@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autosubnet.graph.dependency import DependencyGraph, Segment
 from autosubnet.graph.groups import Group
-from autosubnet.graph.proof import described
+from autosubnet.graph.naming import described
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.masks import uniform

@@ -69,7 +69,7 @@ def _at_joints(graph: DependencyGraph, segment: Segment) -> bool:
     if graph.vertex[segment.vertices[0]].kind is Kind.JOINT or not segment.outgoing:
         return False
     return all(
-        name != "output" and graph.vertex[graph.segment[name].vertices[0]].kind is Kind.JOINT
+        name in graph.segment and graph.vertex[graph.segment[name].vertices[0]].kind is Kind.JOINT
         for name in segment.outgoing
     )
 

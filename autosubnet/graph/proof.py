@@ -10,6 +10,7 @@ from torch import fx
 from autosubnet.graph.cuttable import can_be_cut
 from autosubnet.graph.dependency import Segment
 from autosubnet.graph.groups import Group, ParameterSlice
+from autosubnet.graph.naming import described
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo
 from autosubnet.ops.masks import Mask, along, uniform
@@ -66,7 +67,9 @@ class Prover:
             return {}
         culprit, reason = next(iter(found.items()))
         shared = f"it shares parameters with {culprit!r}, which cannot be removed: {reason}"
-        return {segment.name: found.get(segment.name, shared) for segment in family}
+        return {
+            segment.name: found.get(segment.name, f"{described(self._last(segment))}: {shared}") for segment in family
+        }
 
     def group(self, family: Sequence[Segment], needed: Sequence[str]) -> Group:
         """Return the group of a proved family, with what it owns behind concats."""
@@ -95,14 +98,16 @@ class Prover:
         if not any(self._trains(name) for name in segment.variables):
             return f"{described(self._last(segment))}: it has no trainable variables, so it cannot be trained to zero"
         for name in segment.variables:
+            reader = next(each for each in segment.vertices if name in self.view.variables[self.nodes[each]])
+            where = f"{described(self.nodes[reader])}: parameter {name!r}"
             if not self._trains(name):
-                return f"parameter {name!r} is frozen (requires_grad=False)"
+                return f"{where} is frozen (requires_grad=False)"
             if name in self.kept:
-                return f"parameter {name!r} is kept by request"
+                return f"{where} is kept by request"
             others = self.users[name] - vertices if name in needed else ()
             if others:
                 first = min(others, key=self.view.index.__getitem__)
-                return f"parameter {name!r} is also used by {described(first)}, where it cannot be removed"
+                return f"{where} is also used by {described(first)}, where it cannot be removed"
         return None
 
     def _unproved(self, family: Sequence[Segment], needed: Sequence[str]) -> dict[str, str]:
@@ -184,9 +189,3 @@ class Prover:
 
 def _last_with_variables(view: GraphView, vertices: list[fx.Node]) -> int:
     return max(position for position, node in enumerate(vertices) if view.variables[node])
-
-
-def described(node: fx.Node) -> str:
-    """Name a vertex, and the module of the user's model that it belongs to."""
-    where = f"in module {node.meta['module']!r}" if node.meta["module"] else "in the model's forward"
-    return f"{node.name!r} ({where})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from itertools import takewhile
@@ -10,7 +11,8 @@ from torch import fx
 
 from autosubnet.capture.trace import TensorInfo
 from autosubnet.graph.dependency import DependencyGraph, Segment
-from autosubnet.graph.vertex import Vertex, path_of
+from autosubnet.graph.naming import path_of
+from autosubnet.graph.vertex import Vertex
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.effects import edges
 from autosubnet.ops.kind import Kind
@@ -39,6 +41,7 @@ def _vertices(view: GraphView) -> list[Vertex]:
             vertices.append(
                 Vertex(
                     name=node.name,
+                    path=path_of(node),
                     kind=kind_of(view, node),
                     label=label_of(view, node),
                     module=node.meta["module"] or "",
@@ -48,7 +51,9 @@ def _vertices(view: GraphView) -> list[Vertex]:
                 )
             )
     output = view.trace.graph.output_node()
-    vertices.append(Vertex("output", Kind.OUTPUT, "output", "", (), _inputs(output.all_input_nodes), None))
+    vertices.append(
+        Vertex(output.name, output.name, Kind.OUTPUT, "output", "", (), _inputs(output.all_input_nodes), None)
+    )
     return vertices
 
 
@@ -100,14 +105,15 @@ def _grow(vertices: list[Vertex], readers: Counter[str]) -> list[list[Vertex]]:
 
 
 def _connect(segments: list[list[Vertex]], vertices: list[Vertex]) -> list[Segment]:
-    names = _names(segments)
+    end = vertices[-1].name  # what segments that nobody else reads are read by
+    names = _names(segments, {end})
     home = {vertex.name: name for segment, name in zip(segments, names, strict=True) for vertex in segment}
     incoming: dict[str, dict[str, None]] = {name: {} for name in names}
     outgoing: dict[str, dict[str, None]] = {name: {} for name in names}
     for vertex in vertices:
         for source in vertex.inputs:
-            if source in home and home.get(vertex.name, "output") != home[source]:
-                outgoing[home[source]][home.get(vertex.name, "output")] = None
+            if source in home and home.get(vertex.name, end) != home[source]:
+                outgoing[home[source]][home.get(vertex.name, end)] = None
                 if vertex.name in home:
                     incoming[home[vertex.name]][home[source]] = None
     return [
@@ -122,12 +128,12 @@ def _connect(segments: list[list[Vertex]], vertices: list[Vertex]) -> list[Segme
     ]
 
 
-def _names(segments: list[list[Vertex]]) -> list[str]:
-    """Name each segment after the module that holds its variables, as far as that is unique, else by its vertex.
+def _names(segments: list[list[Vertex]], taken: set[str]) -> list[str]:
+    """Name each segment after the module that holds its variables, as far as that is unique, else after a vertex.
 
-    Variables that other segments use too count only where there are no others.
+    Variables that other segments use too count only where there are no others. A name that is taken gets a number.
     """
-    vertices = {vertex.name: vertex for segment in segments for vertex in segment}
+    paths = {vertex.name: vertex.path for segment in segments for vertex in segment}
     homes = Counter(name for segment in segments for name in {each for vertex in segment for each in vertex.variables})
     own = [
         {vertex.name: [each for each in vertex.variables if homes[each] == 1] for vertex in segment}
@@ -139,11 +145,12 @@ def _names(segments: list[list[Vertex]]) -> list[str]:
     wanted = [_module_of([name for each in variables.values() for name in each]) for variables in own]
     counts = Counter(wanted)
     names: list[str] = []
-    taken: set[str] = set()
+    taken = set(taken)
     for variables, name in zip(own, wanted, strict=True):
         first = next((vertex for vertex, each in variables.items() if each), next(iter(variables)))
-        choices = (*([name] if name and counts[name] == 1 else []), path_of(first, vertices[first].module), first)
-        names.append(next(each for each in choices if each not in taken))
+        path = name if name and counts[name] == 1 else paths[first]
+        numbered = (f"{path}_{number}" for number in itertools.count(1))
+        names.append(next(each for each in itertools.chain([path, first], numbered) if each not in taken))
         taken.add(names[-1])
     return names
 

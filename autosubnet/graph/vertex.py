@@ -13,6 +13,7 @@ class Vertex:
 
     Attributes:
         name: unique name, that of the ``torch.fx`` node.
+        path: where it is in the user's model; calls of one module share it.
         kind: stem, joint, accessory, unknown, input or output.
         label: the operator in one word, such as ``Conv2d`` or ``add``.
         module: path of the module it belongs to in the user's model, ``""`` for the model itself.
@@ -22,22 +23,10 @@ class Vertex:
     """
 
     name: str
+    path: str
     kind: Kind
     label: str
     module: str
     variables: tuple[str, ...]
     inputs: tuple[str, ...]
     shape: tuple[int, ...] | None
-
-
-def path_of(name: str, module: str) -> str:
-    """Return where a vertex is in the user's model: ``block.add_3`` for a sum, ``block.pool`` for a module.
-
-    Args:
-        name: of the vertex.
-        module: path of the module it belongs to, ``""`` for the model itself.
-    """
-    flat, own = module.replace(".", "_"), name.lstrip("_")
-    if not flat:
-        return name
-    return module + own.removeprefix(flat) if own.startswith(flat) else f"{module}.{name}"

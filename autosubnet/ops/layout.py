@@ -111,9 +111,10 @@ class Selection(Layout):
         return given
 
     def dim(self, call: Call) -> int | None:
-        """The dimension, counted from the front; ``None`` where the tensor is flattened."""
+        """The dimension, counted from the front; ``None`` where the tensor is flattened, or has none."""
         dim = call.argument(2 if call.name == "repeat_interleave" else 1, "dim")
-        return None if dim is None else int(dim) % len(shape_of(call.input))
+        ndim = len(shape_of(call.input))
+        return None if dim is None or not ndim else int(dim) % ndim
 
     def _length(self, call: Call, size: Expression, sizes: Sizes) -> Expression:
         if call.name == "index_select":

@@ -117,12 +117,12 @@ class GetItem(Layout):
 def _items(index: Any, ndim: int) -> list[Any] | None:
     """Return what an index says of each dimension, ``...`` written out.
 
-    ``None`` where it picks by lists, tuples, ranges or masks, or by a tensor of numbers and something else than slices.
+    ``None`` where it picks by a list, a tuple, a range, a mask or several tables: what these return is in other places.
     """
     items = list(index) if isinstance(index, tuple) else [index]
-    tables, numbers = sum(map(_is_table, items)), sum(map(_is_number, items))
-    known = all(item is None or item is Ellipsis or isinstance(item, slice) for item in items if not _picks(item))
-    if not known or tables > 1 or (tables and numbers):
+    if not all(item is None or item is Ellipsis or isinstance(item, slice) or _picks(item) for item in items):
+        return None
+    if sum(map(_is_table, items)) > 1 or (any(map(_is_table, items)) and any(map(_is_number, items))):
         return None
     at = next((number for number, item in enumerate(items) if item is Ellipsis), None)
     if at is not None:
@@ -150,7 +150,7 @@ def _length(size: Expression, item: slice, sizes: Sizes) -> Expression:
 
 
 def _sliced(mask: Mask, sizes: list[Expression], index: Any, ndim: int) -> Mask:
-    """Return the mask of a slice by integers, slices, ``None`` and ``...``; by tensors only as a whole."""
+    """Return the mask of a slice by integers, slices, ``None``, ``...`` and one table; by others only as a whole."""
     items = _items(index, mask.ndim)
     if items is None:
         return uniform(ndim, is_zero(mask))

@@ -18,7 +18,7 @@ from autosubnet.viz.render import _command
 def vertex(name: str, kind: Kind, *inputs: str, label: str = "", module: str = "", parameters: int = 0) -> Vertex:
     """Return a vertex whose module has ``parameters`` parameters."""
     variables = tuple(f"{module or name}.{number}" for number in range(parameters))
-    return Vertex(name, kind, label or name.rstrip("0123456789_"), module, variables, inputs, (2, 8, 4, 4))
+    return Vertex(name, name, kind, label or name.rstrip("0123456789_"), module, variables, inputs, (2, 8, 4, 4))
 
 
 def two_branches() -> DependencyGraph:
