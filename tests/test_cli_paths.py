@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import onnxruntime
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from autosubnet import cli
 from autosubnet.export import load as load_subnet
-from autosubnet.supernets import Genotype
+from autosubnet.supernets import Genotype, RecurrentGenotype
 from autosubnet.training.data import load
 
 SMALL = ["--channels", "2", "--cells", "3", "--epochs", "2", "--batch-size", "256", "--path-lr", "0.05"]
@@ -55,7 +56,7 @@ def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) ->
     assert result["max_difference"] <= 1e-4
     assert len(result["epochs"]) == 2
     assert f"{result['num_params'][1]:,}" in screen
-    assert f"{result['accuracy'][1]:.2%}" in screen
+    assert f"{result['score'][1]:.2%}" in screen
 
 
 def test_the_derived_network_is_the_one_that_was_measured(searched: tuple[Path, str]) -> None:
@@ -64,7 +65,7 @@ def test_the_derived_network_is_the_one_that_was_measured(searched: tuple[Path, 
     images, labels = load("digits").test.tensors
     with torch.no_grad():
         logits = load_subnet(out / "subnet").eval()(images)
-    assert (logits.argmax(1) == labels).float().mean().item() == pytest.approx(result["accuracy"][1])
+    assert (logits.argmax(1) == labels).float().mean().item() == pytest.approx(result["score"][1])
     session = onnxruntime.InferenceSession(str(out / "subnet.onnx"), providers=["CPUExecutionProvider"])
     (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     assert abs(torch.from_numpy(got) - logits).max() <= 1e-4
@@ -122,3 +123,30 @@ def test_a_file_without_a_genotype_is_refused(tmp_path: Path) -> None:
     done = invoke("train", str(tmp_path / "genotype.json"), "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
     assert "holds no genotype of darts" in done.output.replace("\n", " ")
+
+
+def test_a_search_over_the_recurrent_cell(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    draw = random.Random(0)
+    for part, lines in (("train", 60), ("valid", 20), ("test", 20)):
+        words = ("\n".join(" ".join(draw.choices("abcdefgh", k=6)) for _ in range(lines)) + "\n").encode()
+        (tmp_path / "text" / f"{part}.txt").write_bytes(words)
+    out = tmp_path / "out"
+    sizes = ["--size", "6", "--window", "5", "--batch-size", "8", "--epochs", "2", "--lr", "1"]
+    weights = ["--path-lr", "0.01", "--lambda-step", "1e-5"]
+    arguments = ["--method", "adamhapg", "--data-dir", str(tmp_path / "text"), "--out", str(out)]
+    done = invoke("search", "darts_rnn", *arguments, *sizes, *weights)
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    cell = RecurrentGenotype.from_json((out / "genotype.json").read_text("utf-8"))
+    assert result["paths"] == [144, sum(map(len, cell.recurrent.values()))]
+    assert result["measure"] == "perplexity"
+    assert result["score"][0] == pytest.approx(result["score"][1], rel=1e-6)
+    assert 1 < result["score"][1] < 20
+    assert {"recurrent.svg", "recurrent_weights.svg", "perplexity.svg"} <= {path.name for path in out.iterdir()}
+    subnet = load_subnet(out / "subnet").eval()
+    x, h = torch.randn(3, 6), torch.randn(3, 6)
+    session = onnxruntime.InferenceSession(str(out / "subnet.onnx"), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    (got,) = session.run(None, dict(zip(names, (x.numpy(), h.numpy()), strict=True)))
+    assert abs(torch.from_numpy(got) - subnet(x, h)).max() <= 1e-5

@@ -37,12 +37,14 @@ _OPERATORS, _PATHS = "Search over operators (h2spg)", "Search over paths (hapg, 
 def search(
     supernet: Annotated[str, typer.Argument(help=NAMES)],
     method: Annotated[Method, typer.Option(help="what is driven to zero: operators, or paths")] = Method.h2spg,
-    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = "digits",
-    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    data: Annotated[str | None, typer.Option(help="digits (else) or fashion-mnist; nothing for darts_rnn")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="where the files of fashion-mnist are, or a text for darts_rnn")
+    ] = None,
     out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
     epochs: Annotated[int | None, typer.Option(help="passes over the images; else 20, for paths 50")] = None,
     batch_size: Annotated[int, typer.Option(help="images a step")] = 64,
-    lr: Annotated[float | None, typer.Option(help="learning rate at the start; else 0.05, for paths 0.025")] = None,
+    lr: Annotated[float | None, typer.Option(help="learning rate at the start; else that of the method")] = None,
     seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
     sparsity: Annotated[
@@ -58,7 +60,7 @@ def search(
         float | None, typer.Option(help="factor on the channels of our own supernets", rich_help_panel=_OPERATORS)
     ] = None,
     path_lr: Annotated[
-        float | None, typer.Option(help="learning rate of the paths; else 3e-4, hapg 0.025", rich_help_panel=_PATHS)
+        float | None, typer.Option(help="learning rate of the paths; else that of the paper", rich_help_panel=_PATHS)
     ] = None,
     lambda_step: Annotated[
         float | None, typer.Option(help="what each epoch adds to lambda; else 0.01", rich_help_panel=_PATHS)
@@ -74,11 +76,15 @@ def search(
     space: Annotated[
         str | None, typer.Option(help="of darts: full (else) or cherry_picked", rich_help_panel=_PATHS)
     ] = None,
+    size: Annotated[int | None, typer.Option(help="of darts_rnn; else 300", rich_help_panel=_PATHS)] = None,
+    window: Annotated[
+        int | None, typer.Option(help="words that are run at once; else 35", rich_help_panel=_PATHS)
+    ] = None,
 ) -> None:
     """Train SUPERNET once, remove what it needs least, write the exact subnet.
 
-    With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts or into the
-    sums and concats of any other model.
+    With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts and darts_rnn
+    or into the sums and concats of any other model.
     """
     given = {name: value for name, value in locals().items() if name not in ("method", "out", "resume")}
     with one_sentence_errors():
@@ -87,7 +93,7 @@ def search(
         else:
             rows = _paths(_arguments(PathSettings, {**given, "method": method.value}, method), out, resume=resume)
         if rows is not None:  # one of several processes tells
-            console.print(comparison(f"{supernet} on {data}, {method.value}", rows))
+            console.print(comparison(f"{supernet}, {method.value}", rows))
             place = out / _FINISH[method.value]
             console.print(f"Everything is in {out}; begin with {place}", soft_wrap=True, highlight=False)
 
@@ -113,5 +119,5 @@ def _paths(settings: PathSettings, out: Path, *, resume: bool) -> tuple[Row, ...
     from autosubnet.training.path_experiment import run
     from autosubnet.training.path_view import PathView
 
-    with PathView(f"{settings.supernet} on {settings.data}", settings.epochs, console) as view:
+    with PathView(settings.epochs, console) as view:
         return run(settings, out, typed_command(), view.show, resume=resume).rows()

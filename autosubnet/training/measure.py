@@ -25,9 +25,9 @@ def num_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def multiply_adds(model: nn.Module, images: Tensor) -> int:
-    """Return the multiply-adds of one of the images ``(N, C, H, W)``: half the floating-point operations."""
-    return count_flops(model, Inputs.of(images)) // 2
+def multiply_adds(model: nn.Module, *inputs: Tensor) -> int:
+    """Return the multiply-adds of one example of the inputs ``(N, ...)``: half the floating-point operations."""
+    return count_flops(model, Inputs.of(inputs)) // 2
 
 
 def onnx_latency(paths: Mapping[str, Path], images: Tensor, rounds: int = 200) -> dict[str, float]:

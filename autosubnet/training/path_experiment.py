@@ -9,43 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from accelerate.utils import set_seed
-from torch import fx, nn
+from torch import fx
 
-from autosubnet.api import AutoSubnet, remove_zeros
+from autosubnet.api import remove_zeros
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.export import export_onnx, save
-from autosubnet.graph.groups import Group, ParameterSlice
-from autosubnet.supernets import Darts, Genotype, create, genotype, nodes
-from autosubnet.supernets.darts_skeleton import EDGES, INNER, KINDS
-from autosubnet.training import loop, measure
-from autosubnet.training.data import ImageData, load
-from autosubnet.training.path_loop import Epoch, path_steps, search_paths
+from autosubnet.training import measure
+from autosubnet.training.path_images import ImagePaths
+from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_problem import Cell, PathProblem
 from autosubnet.training.path_settings import PathSettings
+from autosubnet.training.path_texts import TextPaths
 from autosubnet.training.results import tell_difference
 from autosubnet.viz.cells import cell_picture
-from autosubnet.viz.curves import accuracy_by_lambda, heat_maps, save_figure
+from autosubnet.viz.curves import heat_maps, save_figure, score_by_lambda
 from autosubnet.viz.report import Row
 
 CHECKPOINT = "checkpoint.pt"
-_EXAMPLES = 8
-_INPUTS = ("cell k-2", "cell k-1")
-
-
-@dataclass(frozen=True)
-class Supernet:
-    """What is searched.
-
-    Attributes:
-        model: the network with path weights.
-        groups: of these, those into one joint each.
-        outgoing: for a group by name the weights of the paths out of its node, where that is known.
-    """
-
-    model: nn.Module
-    groups: tuple[Group, ...]
-    outgoing: Mapping[str, Sequence[ParameterSlice]]
+Watch = Callable[[PathProblem, Sequence[Epoch], int], None]
 
 
 @dataclass(frozen=True)
@@ -54,8 +35,9 @@ class PathResult:
 
     Attributes:
         num_params: scalar parameters of the supernet and of the derived network.
-        multiply_adds: the same, for one image.
-        accuracy: 0 to 1, of the derived supernet and of the network constructed from it, on the test images.
+        multiply_adds: the same, for one image, or for one step of the recurrent cell.
+        measure: what the score is.
+        score: on the test data, of the derived supernet and of the network constructed from it.
         paths: how many there were and are.
         nodes: the same.
         max_difference: largest difference of an output of the two, over the checked inputs.
@@ -68,7 +50,8 @@ class PathResult:
 
     num_params: tuple[int, int]
     multiply_adds: tuple[int, int]
-    accuracy: tuple[float, float]
+    measure: str
+    score: tuple[float, float]
     paths: tuple[int, int]
     nodes: tuple[int, int]
     max_difference: float | None
@@ -80,45 +63,37 @@ class PathResult:
 
     def rows(self) -> tuple[Row, ...]:
         """Return the comparison, one line a quantity."""
-        (p, q), (f, g), (a, b) = self.num_params, self.multiply_adds, self.accuracy
+        (p, q), (f, g) = self.num_params, self.multiply_adds
+        before, after = (tell_score(self.measure, each) for each in self.score)
         return (
             Row("paths", str(self.paths[0]), str(self.paths[1]), ""),
             Row("nodes", str(self.nodes[0]), str(self.nodes[1]), ""),
             Row("parameters", f"{p:,}", f"{q:,}", f"{q / p:.0%} are left"),
-            Row("multiply-adds an image", f"{f / 1e6:.2f} M", f"{g / 1e6:.2f} M", f"{g / f:.0%} are left"),
-            Row("accuracy, weights inherited", f"{a:.2%}", f"{b:.2%}", ""),
+            Row("multiply-adds", f"{f / 1e6:.2f} M", f"{g / 1e6:.2f} M", f"{g / f:.0%} are left"),
+            Row(f"{self.measure}, weights inherited", before, after, ""),
             Row("largest output difference", "", tell_difference(self.max_difference), ""),
         )
 
 
-def build(settings: PathSettings, data: ImageData) -> tuple[Supernet, ImageData]:
-    """Return the supernet for the data, and the data as it takes them: zoo models read three channels.
+def tell_score(measure: str, value: float) -> str:
+    """Return a score in words: an accuracy in percent, a perplexity as it is."""
+    return f"{value:.2%}" if measure == "accuracy" else f"{value:,.1f}"
+
+
+def build(settings: PathSettings) -> PathProblem:
+    """Return what is to be searched: texts for ``"darts_rnn"``, images for every other supernet.
 
     Raises:
-        InputError: see :func:`autosubnet.supernets.create`, or a model without joints.
+        InputError: see :class:`ImagePaths` and :class:`TextPaths`.
     """
-    set_seed(settings.seed)
-    if settings.supernet == "darts":
-        model = create(
-            "darts", architecture_weights=True, channels=settings.channels, cells=settings.cells, space=settings.space,
-            in_channels=data.shape[0], num_classes=data.num_classes,
-        )  # fmt: skip
-        found = nodes(model)
-        return Supernet(model, found.groups, found.outgoing), data
-    if ":" in settings.supernet:
-        data = data.with_channels(3)
-        model = create(settings.supernet, num_classes=data.num_classes)
-    else:
-        model = create(settings.supernet, num_classes=data.num_classes, in_channels=data.shape[0])
-    oto = AutoSubnet(model, data.train.tensors[0][:_EXAMPLES], architecture_weights=True)
-    return Supernet(oto.model, oto.paths, {}), data
+    return TextPaths.build(settings) if settings.supernet == "darts_rnn" else ImagePaths.build(settings)
 
 
 def run(
     settings: PathSettings,
     out: Path,
     command: str,
-    watch: Callable[[Sequence[Epoch], int, int], None] = lambda epochs, step, steps: None,
+    watch: Watch = lambda problem, epochs, step: None,
     *,
     resume: bool = False,
 ) -> PathResult:
@@ -128,7 +103,7 @@ def run(
         settings: what to do.
         out: made if missing; files of an earlier run are replaced.
         command: what was typed, for the record.
-        watch: is told after each step the epochs so far, how many steps were taken, and how many there are.
+        watch: is told after each step what is searched, the epochs so far, and how many steps were taken.
         resume: go on where an earlier run into ``out`` was interrupted; it starts anew where there is none.
 
     Raises:
@@ -138,37 +113,36 @@ def run(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
-    supernet, data = build(settings, load(settings.data, settings.data_dir))
-    model, images = supernet.model, data.test.tensors[0][:_EXAMPLES]
-    steps = path_steps(data.train, settings)
-    before = (measure.num_params(model), measure.multiply_adds(model, images))
+    problem = build(settings)
+    model = problem.model
+    part, example = problem.captured()
+    before = (measure.num_params(model), measure.multiply_adds(part, *example))
     checkpoint = out / CHECKPOINT
     if not resume:
         checkpoint.unlink(missing_ok=True)
     start = time.perf_counter()
     architecture, epochs = search_paths(
-        model, supernet.groups, data.train, settings,
-        watch=lambda done, step: watch(done, step, steps), checkpoint=checkpoint,
-    )  # fmt: skip
+        problem, settings, watch=lambda done, step: watch(problem, done, step), checkpoint=checkpoint
+    )
     seconds = time.perf_counter() - start
-    zero = architecture.derive(supernet.outgoing)
+    zero = architecture.derive(problem.paths.outgoing)
     model.cpu().eval()
     try:
-        cells = genotype(model) if isinstance(model, Darts) else None
-        subnet = _construct(model, images)
+        cells = problem.genotype()
+        subnet = _construct(problem)
     except InputError as error:
         raise InputError(
             f"{error} The penalty took too much: take a smaller lambda step or fewer epochs, into another folder."
         ) from error
-    report = subnet.meta["autosubnet"]
-    left = sum(int(value.count_nonzero()) for value in architecture.proximal().values())
+    network = problem.with_subnet(subnet)
     result = PathResult(
-        num_params=(before[0], measure.num_params(subnet)),
-        multiply_adds=(before[1], measure.multiply_adds(subnet, images)),
-        accuracy=(loop.accuracy(model, data.test), loop.accuracy(subnet, data.test)),
-        paths=(epochs[-1].num_paths, left),
-        nodes=(len(supernet.groups), len(supernet.groups) - len(zero)),
-        max_difference=report.max_difference,
+        num_params=(before[0], measure.num_params(network)),
+        multiply_adds=(before[1], measure.multiply_adds(subnet, *example)),
+        measure=problem.measure,
+        score=(problem.score(model, test=True), problem.score(network, test=True)),
+        paths=(epochs[-1].num_paths, sum(int(each.count_nonzero()) for each in architecture.proximal().values())),
+        nodes=(len(problem.paths.groups), len(problem.paths.groups) - len(zero)),
+        max_difference=subnet.meta["autosubnet"].max_difference,
         epochs=tuple(epochs),
         seconds=seconds,
         settings={**asdict(settings), "data_dir": str(settings.data_dir or "")},
@@ -176,48 +150,39 @@ def run(
         environment=measure.environment(),
     )
     save(subnet, out / "subnet")
-    export_onnx(subnet, out / "subnet.onnx", images)
+    export_onnx(subnet, out / "subnet.onnx", example)
     (out / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n", "utf-8")
-    _draw(epochs, out)
+    _draw(problem.measure, epochs, out)
     if cells is not None:
-        _tell(cells, model, epochs, out)
+        (out / "genotype.json").write_text(cells[0] + "\n", "utf-8")
+        for cell in cells[1]:
+            _draw_cell(cell, epochs, out)
     checkpoint.unlink()
     return result
 
 
-def _construct(model: nn.Module, images: torch.Tensor) -> fx.GraphModule:
+def _construct(problem: PathProblem) -> fx.GraphModule:
     """Construct the derived network; one whose outputs nothing reaches any more is refused."""
+    part, example = problem.captured()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=AutoSubnetWarning)
-        subnet = remove_zeros(model, images)
+        subnet = remove_zeros(part.eval(), example)
     if subnet.meta["autosubnet"].constant_outputs:
-        raise InputError("No path from the images to the output is left.")
+        raise InputError("No path from the input to the output is left.")
     return subnet
 
 
-def _draw(epochs: Sequence[Epoch], out: Path) -> None:
+def _draw(measured: str, epochs: Sequence[Epoch], out: Path) -> None:
     shares = [each.zero_paths / each.num_paths for each in epochs]
-    save_figure(
-        accuracy_by_lambda([each.lam for each in epochs], [each.accuracy for each in epochs], shares),
-        out / "accuracy.svg",
-    )
+    scores = [100 * each.score if measured == "accuracy" else each.score for each in epochs]
+    label = f"validation {measured}{' (%)' if measured == 'accuracy' else ''}"
+    save_figure(score_by_lambda([each.lam for each in epochs], scores, shares, label), out / f"{measured}.svg")
 
 
-def _tell(cells: Genotype, model: nn.Module, epochs: Sequence[Epoch], out: Path) -> None:
-    """Write the genotype, its cells as pictures, and their weights over time."""
-    assert isinstance(model, Darts)
-    (out / "genotype.json").write_text(cells.to_json() + "\n", "utf-8")
-    edges = [
-        f"{_INPUTS[source] if source < len(_INPUTS) else source - INNER[0]} to {node - INNER[0]}"
-        for source, node in EDGES
-    ]
-    for kind in KINDS:
-        cell_picture(getattr(cells, kind), _INPUTS, "cell k").save(out / f"{kind}.svg")
-        maps = heat_maps(
-            [each.weights[f"architecture.{kind}"] for each in epochs],
-            [f"epoch {number + 1}" for number in range(len(epochs))],
-            edges,
-            model.operations[kind],
-            f"architecture weights, {kind} cell",
-        )
-        save_figure(maps, out / f"{kind}_weights.svg")
+def _draw_cell(cell: Cell, epochs: Sequence[Epoch], out: Path) -> None:
+    """Draw a cell, and its weights over time."""
+    cell_picture(cell.nodes, cell.inputs, cell.output).save(out / f"{cell.kind}.svg")
+    moments = [f"epoch {number + 1}" for number in range(len(epochs))]
+    weights = [each.weights[cell.weights] for each in epochs]
+    maps = heat_maps(weights, moments, cell.rows, cell.columns, f"architecture weights, {cell.kind} cell")
+    save_figure(maps, out / f"{cell.kind}_weights.svg")

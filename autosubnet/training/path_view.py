@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from autosubnet.training.path_experiment import tell_score
 from autosubnet.training.path_loop import Epoch
+from autosubnet.training.path_problem import PathProblem
 
 _SHADES = "▁▂▃▄▅▆▇█"
 _WIDEST = 72
@@ -24,18 +26,17 @@ class PathView:
     The block's height is the size of the weight as a part of the largest; an exact zero is a dot.
 
     Args:
-        title: what the bar is called.
         epochs: how many there will be.
         console: where it is shown.
     """
 
-    def __init__(self, title: str, epochs: int, console: Console) -> None:
+    def __init__(self, epochs: int, console: Console) -> None:
         self.epochs = epochs
         self.progress = Progress(
             TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(),
-            TextColumn("{task.fields[status]}", style="magenta"), TimeRemainingColumn(), console=console,
+            TimeRemainingColumn(), console=console,
         )  # fmt: skip
-        self.task = self.progress.add_task(title, total=None, status="")
+        self.task = self.progress.add_task("search", total=None)
         self.shown = 0
         self.live = Live(self.progress, console=console, refresh_per_second=4)
 
@@ -48,18 +49,18 @@ class PathView:
     ) -> None:
         self.live.stop()
 
-    def show(self, epochs: Sequence[Epoch], step: int, steps: int) -> None:
+    def show(self, problem: PathProblem, epochs: Sequence[Epoch], step: int) -> None:
         """Show how far a search is; see :func:`autosubnet.training.path_experiment.run`."""
-        self.progress.update(self.task, completed=step, total=steps)
+        total = self.epochs * problem.steps
+        self.progress.update(self.task, completed=step, total=total, description=problem.title)
         if len(epochs) == self.shown:
             return
         self.shown, last = len(epochs), epochs[-1]
         status = (
             f"epoch {len(epochs)} of {self.epochs}, lambda {last.lam:.3g}, loss {last.loss:.3f}, "
-            f"accuracy {last.accuracy:.1%}, {last.zero_paths} of {last.num_paths} paths and "
-            f"{len(last.zero_nodes)} nodes at zero"
+            f"{problem.measure} {tell_score(problem.measure, last.score)}, {last.zero_paths} of {last.num_paths} paths "
+            f"and {len(last.zero_nodes)} nodes at zero"
         )
-        self.progress.update(self.task, status="")
         self.live.update(Group(self.progress, Text(status, style="cyan"), weight_table(last)), refresh=True)
 
 

@@ -49,19 +49,20 @@ def heat_maps(
     return figure
 
 
-def accuracy_by_lambda(lams: Sequence[float], accuracies: Sequence[float], zero_shares: Sequence[float]) -> Figure:
-    """Return validation accuracy and the share of paths at zero along the path of lambda.
+def score_by_lambda(lams: Sequence[float], scores: Sequence[float], zero_shares: Sequence[float], label: str) -> Figure:
+    """Return a validation score and the share of paths at zero along the path of lambda.
 
     Args:
         lams: strength of the penalty in each epoch.
-        accuracies: 0 to 1, at its end.
+        scores: at its end.
         zero_shares: 0 to 1, at its end.
+        label: what the score is.
     """
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.plot(lams, [100 * each for each in accuracies], color=KINDS[Kind.STEM].edge, marker="o", markersize=3)
+    axis.plot(lams, scores, color=KINDS[Kind.STEM].edge, marker="o", markersize=3)
     axis.set_xlabel("lambda")
-    axis.set_ylabel("validation accuracy (%)", color=KINDS[Kind.STEM].edge)
+    axis.set_ylabel(label, color=KINDS[Kind.STEM].edge)
     other = axis.twinx()
     other.plot(lams, [100 * each for each in zero_shares], color="#b8450c", linestyle="--")
     other.set_ylabel("paths at zero (%)", color="#b8450c")

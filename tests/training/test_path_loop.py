@@ -14,7 +14,10 @@ from torch.utils.data import TensorDataset
 from autosubnet import AutoSubnet
 from autosubnet.errors import InputError, StateError
 from autosubnet.optim import AdamHAPG, second_order_gradient
+from autosubnet.training.data import ImageData
+from autosubnet.training.path_images import ImagePaths
 from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_problem import Paths
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.path_view import weight_table
 
@@ -40,15 +43,17 @@ def part(count: int = 48) -> TensorDataset:
     return TensorDataset(rows, (rows[:, 0] > 0).long())
 
 
-def supernet() -> AutoSubnet:
+def problem(settings: PathSettings) -> ImagePaths:
     torch.manual_seed(0)
-    return AutoSubnet(Net(), torch.randn(4, 6), architecture_weights=True)
+    oto = AutoSubnet(Net(), torch.randn(4, 6), architecture_weights=True)
+    data = ImageData("rows", part(), part(8), 2)
+    return ImagePaths(oto.model, Paths(oto.paths, {}), data, settings.batch_size, settings.seed, "rows")
 
 
 def found(settings: PathSettings, checkpoint: Path | None = None) -> tuple[dict[str, Tensor], list[Epoch]]:
-    oto = supernet()
-    _, epochs = search_paths(oto.model, oto.paths, part(), settings, checkpoint=checkpoint)
-    return dict(oto.model.state_dict()), epochs
+    searched = problem(settings)
+    _, epochs = search_paths(searched, settings, checkpoint=checkpoint)
+    return dict(searched.model.state_dict()), epochs
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
@@ -56,10 +61,11 @@ def test_against_a_loop_written_out(order: str) -> None:
     """Two epochs of three steps in which nothing is random but the order, by hand."""
     settings = replace(SETTINGS, epochs=2, order=order)
     state, epochs = found(settings)
-    oto = supernet()
-    model, names = oto.model.train(), [piece.name for group in oto.paths for piece in group.slices]
+    written = problem(settings)
+    model, groups = written.model.train(), written.paths.groups
+    names = [piece.name for group in groups for piece in group.slices]
+    places = torch.randperm(48, generator=torch.Generator().manual_seed(settings.seed))
     order_of = torch.Generator().manual_seed(settings.seed)
-    places = torch.randperm(48, generator=order_of)
     halves = [TensorDataset(*(each[half] for each in part().tensors)) for half in places.tensor_split(2)]
     loaders = [
         torch.utils.data.DataLoader(half, 8, shuffle=True, drop_last=True, generator=order_of) for half in halves
@@ -67,7 +73,7 @@ def test_against_a_loop_written_out(order: str) -> None:
     weights = [p for name, p in model.named_parameters() if name not in names]
     sgd = torch.optim.SGD(weights, 0.025, momentum=0.9, weight_decay=3e-4)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 6)
-    architecture = AdamHAPG(model, oto.paths, lr=0.02, lam=0.0, alpha=0.5)
+    architecture = AdamHAPG(model, groups, lr=0.02, lam=0.0, alpha=0.5)
 
     def loss(network, batch):
         return cross_entropy(network(batch[0]), batch[1])
@@ -109,9 +115,8 @@ def test_from_a_checkpoint_it_goes_on_bit_for_bit(method: str, tmp_path: Path) -
         if step == 5:
             raise KilledError
 
-    oto = supernet()
     with pytest.raises(KilledError):
-        search_paths(oto.model, oto.paths, part(), settings, watch=die, checkpoint=tmp_path / "run.pt")
+        search_paths(problem(settings), settings, watch=die, checkpoint=tmp_path / "run.pt")
     state, again = found(settings, tmp_path / "run.pt")
     assert again == epochs
     assert all(torch.equal(state[name], value) for name, value in expected.items())
@@ -124,7 +129,7 @@ def test_from_a_checkpoint_it_goes_on_bit_for_bit(method: str, tmp_path: Path) -
     [
         (replace(SETTINGS, method="adam"), "The method is one of hapg, adamhapg, got 'adam'"),
         (replace(SETTINGS, order="third"), "The order is one of first, second, got 'third'"),
-        (replace(SETTINGS, batch_size=25), "between 1 and the 24 images"),
+        (replace(SETTINGS, batch_size=25), "between 1 and the 24 images of each half"),
         (replace(SETTINGS, epochs=0), "at least one epoch"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from autosubnet.errors import ExportError
 from autosubnet.viz.cells import cell_picture
-from autosubnet.viz.curves import accuracy_by_lambda, heat_maps, save_figure
+from autosubnet.viz.curves import heat_maps, save_figure, score_by_lambda
 
 NODES = {2: [("sep_conv", 0), ("skip", 0), ("pool", 1)], 4: [("skip", 2)]}
 
@@ -37,12 +37,13 @@ def test_a_single_moment_without_zeros() -> None:
     assert not axis.collections
 
 
-def test_accuracy_by_lambda() -> None:
-    first, second = accuracy_by_lambda([0.0, 0.1], [0.5, 0.75], [0.0, 0.25]).axes
+def test_score_by_lambda() -> None:
+    first, second = score_by_lambda([0.0, 0.1], [50.0, 75.0], [0.0, 0.25], "accuracy (%)").axes
     assert first.lines[0].get_ydata().tolist() == [50.0, 75.0]
+    assert first.get_ylabel() == "accuracy (%)"
     assert second.lines[0].get_ydata().tolist() == [0.0, 25.0]
 
 
 def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="cannot write"):
-        save_figure(accuracy_by_lambda([0.0], [0.5], [0.0]), tmp_path / "missing" / "a.svg")
+        save_figure(score_by_lambda([0.0], [0.5], [0.0], "score"), tmp_path / "missing" / "a.svg")
