@@ -2,7 +2,7 @@
 
 from autosubnet import errors, optim, supernets
 from autosubnet.api import AutoSubnet, remove_zeros
-from autosubnet.export import export_onnx, load, save
+from autosubnet.export import export_onnx, export_program, load, save
 from autosubnet.ops import Rule, register_rule
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Rule",
     "errors",
     "export_onnx",
+    "export_program",
     "load",
     "optim",
     "register_rule",

@@ -87,6 +87,51 @@ def test_the_network_of_a_genotype_is_trained(searched: tuple[Path, str], tmp_pa
         assert (network(images).argmax(1) == labels).float().mean().item() == pytest.approx(result["accuracy"])
 
 
+def test_what_can_be_done_with_a_run(searched: tuple[Path, str], tmp_path: Path) -> None:
+    out, _ = searched
+    record = json.loads((out / "result.json").read_text("utf-8"))
+    shown = invoke("report", str(out)).output
+    assert f"{record['num_params'][1]:,}" in shown
+    assert json.loads(invoke("report", str(out), "--json").stdout) == record
+    measured = json.loads(invoke("evaluate", str(out), "--json").stdout)
+    assert measured["accuracy"] == pytest.approx(record["score"][1])
+    assert measured["num_params"] == record["num_params"][1]
+    assert f"{measured['accuracy']:.2%}" in invoke("evaluate", str(out)).output
+    images = load("digits").test.tensors[0][:5]
+    done = invoke("export", str(out), str(tmp_path / "net.pt2"))
+    assert done.exit_code == 0, done.output
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    with torch.no_grad():
+        assert torch.allclose(program(images), load_subnet(out / "subnet").eval()(images), atol=1e-5)
+    refused = invoke("export", str(out), str(tmp_path / "net.pickle"))
+    assert (refused.exit_code, "none of .onnx, .pt2" in refused.output) == (1, True)
+
+
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"paths": 1}', '{"subnet": {}, "supernet": {}}', "1" * 5000])
+def test_a_folder_without_a_result_is_refused(record: str | None, tmp_path: Path) -> None:
+    if record is not None:
+        (tmp_path / "result.json").write_text(record, "utf-8")
+    for command in ("report", "evaluate"):
+        done = invoke(command, str(tmp_path))
+        assert done.exit_code == 1
+        assert "result.json" in done.output
+        assert "search or train" in done.output.replace("\n", " ")
+
+
+def test_the_zoo() -> None:
+    assert json.loads(invoke("zoo", "d*", "--json").stdout) == ["demo", "darts", "darts_rnn"]
+    assert "timm:resnet18" in invoke("zoo", "timm:resnet1*").output
+    missing = invoke("zoo", "nothing")
+    assert (missing.exit_code, "No model is called 'nothing'" in missing.output) == (1, True)
+
+
+def test_inspect_as_json() -> None:
+    found = json.loads(invoke("inspect", "demo", "--json").stdout)
+    assert found["num_params"] == 806_538
+    assert len(found["groups"]) == 6
+    assert {each["kind"] for each in found["vertices"]} == {"input", "stem", "joint", "accessory", "output"}
+
+
 def test_paths_of_any_model(tmp_path: Path) -> None:
     arguments = ["--method", "hapg", "--epochs", "1", "--batch-size", "256", "--out", str(tmp_path)]
     done = invoke("search", "timm:test_resnet", *arguments)

@@ -1,7 +1,7 @@
-"""The command line: ``search`` does the main job, ``train`` the cells that it found, ``inspect`` looks at a model."""
+"""The command line: each module adds its commands to the app."""
 
 from autosubnet.cli.screen import app
 
-from autosubnet.cli import inspect_model, search, train  # isort: skip  # each adds its command to the app
+from autosubnet.cli import search, train, inspect_model, runs, zoo  # isort: skip  # in the order of the help
 
-__all__ = ["app", "inspect_model", "search", "train"]
+__all__ = ["app", "inspect_model", "runs", "search", "train", "zoo"]

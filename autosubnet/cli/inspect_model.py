@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autosubnet.cli.screen import app, console, one_sentence_errors
+from autosubnet.cli.screen import JSON_HELP, app, console, one_sentence_errors
 from autosubnet.viz.overview import group_table, refusal_table, segment_table
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ NAMES = "demo, stacked_unets, super_resnet, darts, timm:NAME, torchvision:NAME o
 def inspect(
     name: Annotated[str, typer.Argument(help=f"{NAMES}; what stands here is imported")],
     draw: Annotated[Path | None, typer.Option(help="a picture of the segments: .svg, .png or .dot")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Show what of a model can be removed and how much of it, and why other segments stay.
 
@@ -31,6 +33,11 @@ def inspect(
         from autosubnet.supernets import create_with_inputs
 
         oto = AutoSubnet(*create_with_inputs(name))
+        if draw is not None:
+            oto.visualize("segments").save(draw)
+        if as_json:
+            typer.echo(json.dumps(_record(name, oto)))
+            return
         sizes = {key: parameter.numel() for key, parameter in oto.model.named_parameters()}
         kinds = Counter(str(vertex.kind) for vertex in oto.graph.vertices)
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -51,7 +58,7 @@ def inspect(
         if oto.refused:
             console.print(refusal_table(oto.refused))
         if draw is not None:
-            console.print(f"The segments are drawn in {oto.visualize('segments').save(draw)}", soft_wrap=True)
+            console.print(f"The segments are drawn in {draw}", soft_wrap=True)
 
 
 def _search_space(oto: AutoSubnet) -> str:
@@ -66,3 +73,17 @@ def _search_space(oto: AutoSubnet) -> str:
         f"2^{count} sets of {count} groups; {len(together)} can go together, "
         f"with {params:.1%} of the parameters and {flops:.1%} of the FLOPs"
     )
+
+
+def _record(name: str, oto: AutoSubnet) -> dict[str, Any]:
+    """Return what is shown, as data."""
+    return {
+        "name": name,
+        "num_params": oto.compute_num_params(),
+        "flops": oto.compute_flops(),
+        "vertices": [{"name": each.name, "kind": str(each.kind), "label": each.label} for each in oto.graph.vertices],
+        "segments": [{"name": each.name, "vertices": each.vertices} for each in oto.graph.segments],
+        "groups": [{"name": each.name, "num_params": each.num_params} for each in oto.groups],
+        "refused": [{"segment": each.segment, "reason": each.reason} for each in oto.refused],
+        "notes": list(oto.notes),
+    }

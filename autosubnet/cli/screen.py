@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
@@ -22,8 +23,9 @@ from autosubnet.errors import AutoSubnetError
 if TYPE_CHECKING:
     from autosubnet.viz.report import Row
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(emoji=False)
+JSON_HELP = "print the result as JSON, and nothing else on standard output"
 
 
 @app.callback()
@@ -50,6 +52,21 @@ def one_sentence_errors() -> Iterator[None]:
 def typed_command() -> str:
     """Return what was typed, for the record."""
     return shlex.join(["autosubnet", *sys.argv[1:]])
+
+
+def progress(*, as_json: bool) -> Console:
+    """Return where progress is shown: not where JSON goes."""
+    return Console(emoji=False, stderr=True) if as_json else console
+
+
+def show_result(title: str, rows: Iterable[Row], folder: Path, *, as_json: bool) -> None:
+    """Show what a run left in a folder: its table, or its record as JSON."""
+    if as_json:
+        typer.echo((folder / "result.json").read_text("utf-8"), nl=False)
+        return
+    console.print(comparison(title, rows))
+    first = next(name for name in ("report.html", "result.json") if (folder / name).is_file())
+    console.print(f"Everything is in {folder}; begin with {folder / first}", soft_wrap=True, highlight=False)
 
 
 def comparison(title: str, rows: Iterable[Row]) -> Table:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from autosubnet.cli.inspect_model import NAMES
-from autosubnet.cli.screen import app, comparison, console, one_sentence_errors, typed_command
+from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
 from autosubnet.errors import InputError
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from autosubnet.viz.report import Row
 
 Arguments = TypeVar("Arguments", Settings, PathSettings)
-_FINISH = {"h2spg": "report.html", "hapg": "result.json", "adamhapg": "result.json"}
 
 
 class Method(StrEnum):
@@ -47,6 +48,7 @@ def search(
     lr: Annotated[float | None, typer.Option(help="learning rate at the start; else that of the method")] = None,
     seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     sparsity: Annotated[
         float | None, typer.Option(help="share of the groups to remove, 0 to 1; else 0.5", rich_help_panel=_OPERATORS)
     ] = None,
@@ -86,16 +88,17 @@ def search(
     With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts and darts_rnn
     or into the sums and concats of any other model.
     """
-    given = {name: value for name, value in locals().items() if name not in ("method", "out", "resume")}
+    given = {name: value for name, value in locals().items() if name not in ("method", "out", "resume", "as_json")}
+    screen = progress(as_json=as_json)
     with one_sentence_errors():
         if method is Method.h2spg:
-            rows = _operators(_arguments(Settings, given, method), out, resume=resume)
+            rows = _operators(_arguments(Settings, given, method), out, screen, resume=resume)
         else:
-            rows = _paths(_arguments(PathSettings, {**given, "method": method.value}, method), out, resume=resume)
+            rows = _paths(
+                _arguments(PathSettings, {**given, "method": method.value}, method), out, screen, resume=resume
+            )
         if rows is not None:  # one of several processes tells
-            console.print(comparison(f"{supernet}, {method.value}", rows))
-            place = out / _FINISH[method.value]
-            console.print(f"Everything is in {out}; begin with {place}", soft_wrap=True, highlight=False)
+            show_result(f"{supernet}, {method.value}", rows, out, as_json=as_json)
 
 
 def _arguments(kind: type[Arguments], given: dict[str, Any], method: Method) -> Arguments:
@@ -108,16 +111,16 @@ def _arguments(kind: type[Arguments], given: dict[str, Any], method: Method) -> 
     return kind(**said)
 
 
-def _operators(settings: Settings, out: Path, *, resume: bool) -> tuple[Row, ...] | None:
+def _operators(settings: Settings, out: Path, screen: Console, *, resume: bool) -> tuple[Row, ...] | None:
     from autosubnet.training.experiment import run
 
-    result = run(settings, out, typed_command(), console, resume=resume)
+    result = run(settings, out, typed_command(), screen, resume=resume)
     return None if result is None else result.rows()
 
 
-def _paths(settings: PathSettings, out: Path, *, resume: bool) -> tuple[Row, ...]:
+def _paths(settings: PathSettings, out: Path, screen: Console, *, resume: bool) -> tuple[Row, ...]:
     from autosubnet.training.path_experiment import run
     from autosubnet.training.path_view import PathView
 
-    with PathView(settings.epochs, console) as view:
+    with PathView(settings.epochs, screen) as view:
         return run(settings, out, typed_command(), view.show, resume=resume).rows()

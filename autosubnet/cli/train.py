@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autosubnet.cli.screen import app, console, one_sentence_errors, typed_command
+from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
 from autosubnet.training.cell_settings import CellSettings
-from autosubnet.viz.overview import titled
 
 _DEFAULT = CellSettings(Path())
 
@@ -32,6 +31,7 @@ def train(
     ] = _DEFAULT.auxiliary_weight,
     seed: Annotated[int, typer.Option(help="of weights, data order and everything random")] = _DEFAULT.seed,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
 ) -> None:
     """Stack the cells of GENOTYPE, train the network from new weights, measure and export it."""
     with one_sentence_errors():
@@ -40,13 +40,6 @@ def train(
         settings = CellSettings(
             genotype, data, data_dir, epochs, batch_size, lr, channels, cells, cutout, drop_path, auxiliary_weight, seed
         )
-        result = run(settings, out, typed_command(), console, resume=resume)
+        result = run(settings, out, typed_command(), progress(as_json=as_json), resume=resume)
         if result is not None:  # one of several processes tells
-            table = titled(f"{genotype} on {data}")
-            table.add_column("")
-            table.add_column("network", justify="right", style="bold")
-            table.add_row("parameters", f"{result.num_params:,}")
-            table.add_row("multiply-adds an image", f"{result.multiply_adds / 1e6:.2f} M")
-            table.add_row("accuracy", f"{result.accuracy:.2%}")
-            console.print(table)
-            console.print(f"Everything is in {out}; begin with {out / 'result.json'}", soft_wrap=True, highlight=False)
+            show_result(f"{genotype} on {data}", result.rows(), out, as_json=as_json)

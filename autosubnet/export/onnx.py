@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
 
-from autosubnet.capture.inputs import Inputs, others
-from autosubnet.capture.preserve import preserved
+from autosubnet.capture.inputs import Inputs
 from autosubnet.errors import ExportError
+from autosubnet.export.checked import arrays_of, cause_of, write_checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,26 +44,8 @@ def export_onnx(module: nn.Module, path: str | Path, example_inputs: Any, *, tol
         ExportError: ONNX is not installed, the module cannot be exported, or the file computes something else. No file
             is written then.
     """
-    if not isinstance(module, nn.Module):
-        raise ExportError(f"cannot export a {type(module).__name__}; pass a torch.nn.Module")
-    path = Path(path)
     _require_installed()
-    if not path.parent.is_dir():
-        raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    inputs = Inputs.of(example_inputs)
-    rows = next((tensor.shape[0] for tensor in inputs.tensors() if tensor.ndim), None)
-    more = _other(inputs, rows, None if rows is None else rows + 1)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as beside:
-        written = Path(beside, path.name)
-        with preserved(module, training=False):
-            expected = [_outputs(module, each) for each in (inputs, more)]
-            # A batch of one would be taken for a constant.
-            _write(module, written, more if rows == 1 else inputs, 2 if rows == 1 else rows)
-        found = [_run(written, each) for each in (inputs, more)]
-        difference = max(_difference(*each, tolerance) for each in zip(expected, found, strict=True))
-        for file in sorted(Path(beside).iterdir(), key=lambda file: file == written):  # the graph last
-            os.replace(file, path.with_name(file.name))
-    return difference
+    return write_checked(module, Path(path), example_inputs, tolerance, _write, _run)
 
 
 def _require_installed() -> None:
@@ -81,25 +59,7 @@ def _require_installed() -> None:
         ) from missing
 
 
-def _other(inputs: Inputs, rows: int | None, wanted: int | None) -> Inputs:
-    """Return inputs of other values, with ``wanted`` rows where there were ``rows``."""
-
-    def other(tensor: torch.Tensor) -> torch.Tensor:
-        size = wanted if tensor.ndim and tensor.shape[0] == rows else None
-        changed: torch.Tensor = others(Inputs((tensor,), {}), size).args[0]
-        return changed
-
-    return inputs.map(other)
-
-
-def _write(module: nn.Module, path: Path, inputs: Inputs, rows: int | None) -> None:
-    batch = torch.export.Dim("batch")
-
-    def dynamic(value: Any) -> dict[int, Any] | None:
-        is_batch = isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape[0] == rows
-        return {0: batch} if is_batch else None
-
-    shapes = tree_map(dynamic, inputs.args) if inputs.args else tree_map(dynamic, dict(inputs.kwargs))
+def _write(module: nn.Module, path: Path, inputs: Inputs, shapes: Any) -> None:
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     try:
         with _quiet():
@@ -109,7 +69,7 @@ def _write(module: nn.Module, path: Path, inputs: Inputs, rows: int | None) -> N
             )  # fmt: skip
     except Exception as error:  # the exporter passes on whatever the module and its passes raise
         raise ExportError(
-            f"{type(module).__name__} cannot be exported to ONNX: {_cause(error)}; where the batch size is at fault, "
+            f"{type(module).__name__} cannot be exported to ONNX: {cause_of(error)}; where the batch size is at fault, "
             "the network holds it fixed, and where an operator is, ONNX does not know it"
         ) from error
 
@@ -121,29 +81,6 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _cause(error: BaseException) -> str:
-    """Return the first line of what lies at the root of an exporter's chain of errors."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
-
-
-def _outputs(module: nn.Module, inputs: Inputs) -> list[NDArray[Any]]:
-    try:
-        return _arrays(module(*inputs.args, **inputs.kwargs))
-    except Exception as error:  # the module is the user's: whatever it raises means that it refuses
-        raise ExportError(
-            f"{type(module).__name__} fails on inputs of {[tuple(each.shape) for each in inputs.tensors()]} with "
-            f"{_cause(error)}; an exported network must take any batch size"
-        ) from error
-
-
-def _arrays(values: Any) -> list[NDArray[Any]]:
-    """Return the tensors anywhere in ``values``, in the order in which the exporter takes them."""
-    leaves = (each for each in tree_leaves(values) if isinstance(each, torch.Tensor))
-    return [each.detach().cpu().contiguous().numpy() for each in leaves]
-
-
 def session_of(path: Path, inputs: Inputs) -> tuple[Any, dict[str, NDArray[Any]]]:
     """Return a session of ONNX Runtime for a file, on the CPU, and what it is fed for ``inputs``."""
     import onnxruntime
@@ -151,7 +88,7 @@ def session_of(path: Path, inputs: Inputs) -> tuple[Any, dict[str, NDArray[Any]]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    arrays = _arrays((inputs.args, dict(inputs.kwargs)))
+    arrays = arrays_of((inputs.args, dict(inputs.kwargs)))
     return session, dict(zip((each.name for each in session.get_inputs()), arrays, strict=True))
 
 
@@ -161,32 +98,6 @@ def _run(path: Path, inputs: Inputs) -> list[NDArray[Any]]:
         return list(session.run(None, feed))
     except Exception as error:  # its errors share no class
         raise ExportError(
-            f"ONNX Runtime cannot run the exported network: {_cause(error)}; no file was written; float32 is "
+            f"ONNX Runtime cannot run the exported network: {cause_of(error)}; no file was written; float32 is "
             "supported best"
         ) from error
-
-
-def _difference(expected: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]], tolerance: float) -> float:
-    shapes = [[each.shape for each in arrays] for arrays in (expected, found)]
-    if shapes[0] != shapes[1]:
-        raise ExportError(
-            f"the ONNX file returns the shapes {shapes[1]}, and the network {shapes[0]}; no file was written"
-        )
-    largest = 0.0
-    for number, (right, seen) in enumerate(zip(expected, found, strict=True)):
-        difference = _largest(right, seen)
-        allowed = tolerance * max(1.0, float(np.max(np.abs(right[np.isfinite(right)]), initial=0.0)))
-        if not difference <= allowed:
-            raise ExportError(
-                f"output {number} of the ONNX file differs from the network's by {difference:.3g}, and {allowed:.3g} "
-                "is allowed; no file was written; a larger tolerance= accepts it"
-            )
-        largest = max(largest, difference)
-    return largest
-
-
-def _largest(right: NDArray[Any], seen: NDArray[Any]) -> float:
-    """Return the largest absolute difference, infinite or NaN where only one of the two is."""
-    right, seen = right.astype(np.float64), seen.astype(np.float64)
-    different = ~((right == seen) | (np.isnan(right) & np.isnan(seen)))
-    return float(np.abs(right[different] - seen[different]).max(initial=0.0))

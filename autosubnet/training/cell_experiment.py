@@ -21,6 +21,7 @@ from autosubnet.training import loop, measure
 from autosubnet.training.cell_settings import CellSettings
 from autosubnet.training.cutout import cutout
 from autosubnet.training.data import ImageData, load
+from autosubnet.viz.report import Row
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 3e-4
@@ -50,6 +51,14 @@ class CellResult:
     settings: dict[str, str | int | float]
     command: str
     environment: dict[str, str]
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return what was measured, one line a quantity."""
+        return (
+            Row("parameters", "", f"{self.num_params:,}", ""),
+            Row("multiply-adds an image", "", f"{self.multiply_adds / 1e6:.2f} M", ""),
+            Row("accuracy", "", f"{self.accuracy:.2%}", ""),
+        )
 
 
 def read_genotype(path: Path) -> Genotype:
