@@ -52,7 +52,7 @@ def test_a_network_that_cannot_be_exported(tmp_path: Path) -> None:
 
 def test_outputs_of_a_class_that_torch_does_not_know(tmp_path: Path) -> None:
     make, args = CASES["tokens"]  # returns a named tuple
-    with pytest.raises(ExportError, match="cannot be exported as a program: NotImplementedError.*namedtuple"):
+    with pytest.raises(ExportError, match=r"cannot be exported as a program: NotImplementedError.*namedtuple"):
         export_program(traced(make()), tmp_path / "a.pt2", args())
     assert not list(tmp_path.iterdir())
 
