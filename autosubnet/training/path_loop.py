@@ -85,7 +85,7 @@ def search_paths(
     order = torch.Generator().manual_seed(settings.seed)
     device = Accelerator().device
     problem.model.to(device).train()
-    search = _Search.start(problem, settings)
+    search = Search.start(problem, settings)
     about = {name: str(value) for name, value in asdict(settings).items() if name != "data_dir"}
     run = Run(search.parts, order, about)
     epochs = [Epoch(**each) for each in run.read(checkpoint)] if checkpoint is not None and checkpoint.exists() else []
@@ -105,7 +105,7 @@ def search_paths(
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """The two optimizers and what changes their settings."""
 
     problem: PathProblem
@@ -118,7 +118,8 @@ class _Search:
     second_order: bool
 
     @classmethod
-    def start(cls, problem: PathProblem, settings: PathSettings) -> _Search:
+    def start(cls, problem: PathProblem, settings: PathSettings) -> Search:
+        """Return the optimizers at their first step."""
         model, groups, recipe = problem.model, problem.paths.groups, problem.recipe
         paths = tuple(dict.fromkeys(piece.name for group in groups for piece in group.slices))
         others = tuple(p for name, p in model.named_parameters() if name not in paths and p.requires_grad)
