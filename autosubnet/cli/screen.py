@@ -70,9 +70,14 @@ def show_result(title: str, rows: Iterable[Row], folder: Path, *, as_json: bool)
 
 
 def comparison(title: str, rows: Iterable[Row]) -> Table:
-    """Return a supernet beside its subnet."""
-    table = titled(title)
+    """Return a supernet beside its subnet, or a network alone where there is no supernet."""
+    rows, table = list(rows), titled(title)
     table.add_column("")
+    if not any(row.supernet for row in rows):
+        table.add_column("network", justify="right", style="bold")
+        for row in rows:
+            table.add_row(row.label, row.subnet)
+        return table
     table.add_column("supernet", justify="right")
     table.add_column("subnet", justify="right", style="bold")
     table.add_column("change", justify="right", style="cyan")

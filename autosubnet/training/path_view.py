@@ -48,6 +48,8 @@ class PathView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
+        if not self.progress.console.is_terminal:
+            self.progress.console.print()  # into a file, rich ends without a new line
 
     def show(self, problem: PathProblem, epochs: Sequence[Epoch], step: int) -> None:
         """Show how far a search is; see :func:`autosubnet.training.path_experiment.run`."""
