@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test slow fuzz check docs clean
+.PHONY: demo test slow fuzz check docs notebooks clean
 
 # Train the OTOv3 DemoSupNet on scikit-learn's digits, remove half of its operators, write demo/: about a minute.
 # One thread is enough for images of 8x8, and does not stall on a busy machine as two would.
@@ -31,6 +31,10 @@ check: $(VENV)/dev.stamp
 # The pages in docs/ with a reference from the docstrings: open site/index.html.
 docs: $(VENV)/docs.stamp
 	$(BIN)/sphinx-build -W docs site
+
+# Run the notebooks again and save them with what they show: some minutes.
+notebooks: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python tests/run_notebooks.py
 
 clean:
 	rm -rf $(VENV) demo site

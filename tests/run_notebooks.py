@@ -1,4 +1,4 @@
-"""Run the notebooks and save them with what they show: ``python tests/notebooks.py`` (``make notebooks``)."""
+"""Run the notebooks and save them with what they show: ``python tests/run_notebooks.py`` (``make notebooks``)."""
 
 from __future__ import annotations
 
