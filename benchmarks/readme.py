@@ -62,7 +62,7 @@ def fashion() -> str:
 
 def core() -> str:
     fuzz, found, scaling = _read("fuzz"), _read("completeness"), _read("scaling")
-    failures, mended = (sum(len(run.get(each, ())) for run in fuzz["runs"]) for each in ("failures", "mended"))
+    mended = sum(len(run.get("mended", ())) for run in fuzz["runs"])
     wrong = len(found["wrong"])
     groups, slices = found["models"]["groups"], found["models"]["slices"]
     rows = {name: scaling["rows"][name] for name in ("resnet152", "vit_l_16", "chain of 10000")}
@@ -72,7 +72,7 @@ def core() -> str:
     lines = [
         f"- {fuzz['models']:,} random networks with {fuzz['groups']:,} groups, of which {fuzz['removed']:,} were "
         f"removed, in {len(fuzz['runs'])} runs on versions of the code that followed each other: "
-        f"{failures} failures are left; {mended} were seen and mended, in the library or in the check (`make fuzz`).",
+        f"{_failures(fuzz)}; {mended} were seen and mended, in the library or in the check (`make fuzz`).",
         f"- A second judge, by brute force and without the package's rules, finds {wrong} wrong claims. Of what is "
         f"really zero in {groups['models']} random networks with zero groups, {groups['share']:.1%} is proved "
         f"zero; with any zero slices, {slices['share']:.1%} (`{found['command']}`).",
@@ -89,6 +89,14 @@ def core() -> str:
             f"{cost['values'] + cost['propagation']:.0f} µs | {cost['validity']:.0f} µs | {cost['construct']:.0f} µs |"
         )
     return "\n".join(lines)
+
+
+def _failures(fuzz: dict[str, Any]) -> str:
+    """Say how many networks fail, and with which errors."""
+    left = [what for run in fuzz["runs"] for what in run["failures"].values()]
+    said = [re.findall(r"^\w*(?:Error|Failed): .*", what, re.MULTILINE)[-1] for what in left]
+    counted = "1 failure is left" if len(left) == 1 else f"{len(left)} failures are left"
+    return counted + "".join(f" (`{each}`)" for each in said)
 
 
 def coverage() -> str:

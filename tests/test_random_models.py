@@ -228,11 +228,13 @@ def rounded(precision: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def rounds_alike(precision: str, exact: list[Tensor], coarse: list[Tensor], small: list[Tensor]) -> None:
     """What the subnet computes is as near to the network's as the network's rounding lets expect."""
+    floor = 1e-2 * max(map(largest, exact), default=0.0)  # what is zero but for rounding, as a bias ahead of a norm
     for a, b, c in zip(exact, coarse, small, strict=True):
         assert (b.shape, b.dtype) == (c.shape, c.dtype)
         finite = b.isfinite()  # what half precision cannot hold is promised nothing of
         a, b, c = (torch.where(finite, each, 0) for each in (a, b, c))
-        rounding = largest(a - b) + torch.finfo(b.dtype).eps * largest(a)
+        inside = torch.bfloat16 if precision == "autocast" else b.dtype
+        rounding = largest(a - b) + torch.finfo(inside).eps * max(largest(a), floor)
         assert largest(b - c) <= 4 * rounding, (
             f"{largest(b - c):.3g} in {precision}, where the model rounds {rounding:.3g}"
         )
