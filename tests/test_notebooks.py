@@ -10,9 +10,9 @@ import pytest
 from nbformat import NotebookNode
 from run_notebooks import NOTEBOOKS, execute
 
-# Tags of cells: timings are not compared; of what a training ends with the numbers are not, since another processor
-# may round otherwise.
-TIMING, TRAINING = "timing", "training"
+# Tags of cells: timings are not compared, nor what depends on the groups that a training chose; of what else a training
+# ends with the numbers are not, since another processor may round otherwise.
+UNCOMPARED, TRAINING = {"timing", "choice"}, "training"
 NUMBER = re.compile(r"\s*[-+]?\d[\d,]*\.?\d*(e[-+]?\d+)?%?")
 FIVE = 5
 
@@ -56,7 +56,7 @@ def _kinds(cell: NotebookNode) -> list[tuple[str, ...]]:
 def _shown(cell: NotebookNode) -> str:
     """Return what is printed, as far as it is always the same."""
     tags = cell.metadata.get("tags", [])
-    if TIMING in tags:
+    if UNCOMPARED & set(tags):
         return ""
     return NUMBER.sub(" #", _text(cell)) if TRAINING in tags else _text(cell)
 
