@@ -56,7 +56,7 @@ class Drawing(ABC):
         ),
         *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),
         *("sub_alpha", "mixed_add", "mixed_mul", "set_in_place", "iadd_on_view"),
-        *("add", "add", "stack_sum", "broadcast_mul"),  # more often
+        *("add", "add", "sub", "stack_sum", "broadcast_mul", "norm_of_cat", "stack_mean"),  # more often
     )
 
     def __init__(self, choose: Choose, inputs: tuple[Shape, ...]) -> None:

@@ -24,10 +24,15 @@ class Paths:
         return "nn.ModuleDict" if path in self._keyed else "nn.Module"
 
     def expression(self, path: str, *, tensor: bool = False) -> str:
-        """Return how to reach ``path`` from ``self``; a ``tensor`` is always an attribute of its module."""
+        """Return how to reach ``path`` from ``self``; a ``tensor`` is always an attribute of its module.
+
+        In an ``nn.ParameterList`` that attribute is a number.
+        """
         parts = path.split(".")
         words = "self"
         for index, part in enumerate(parts):
+            if tensor and index == len(parts) - 1 and not is_identifier(part):
+                return f'getattr({words}, "{part}")'
             keyed = ".".join(parts[:index]) in self._keyed and not (tensor and index == len(parts) - 1)
             words += f'["{part}"]' if keyed else f".{part}"
         return words

@@ -12,7 +12,7 @@ from autosubnet.export.expressions import call, constant, quoted
 from autosubnet.export.forward import body, inputs
 from autosubnet.export.leaves import FOREIGN, class_of
 from autosubnet.export.paths import Paths
-from autosubnet.export.values import Json
+from autosubnet.export.values import Json, is_identifier
 
 WEIGHTS = "weights.safetensors"
 
@@ -152,7 +152,10 @@ def _tensor(name: str, about: Json, paths: Paths) -> str:
     zeros = f"torch.zeros({tuple(about['shape'])}{dtype})"
     if about["parameter"]:
         flag = "" if about["trainable"] else ", requires_grad=False"
-        return f"{paths.expression(name, tensor=True)} = nn.Parameter({zeros}{flag})"
+        made = f"nn.Parameter({zeros}{flag})"
+        if is_identifier(leaf):
+            return f"{paths.expression(name, tensor=True)} = {made}"
+        return f"{paths.expression(path) if path else 'self'}.register_parameter({quoted(leaf)}, {made})"
     owner = paths.expression(path) if path else "self"
     persistent = "" if about["persistent"] else ", persistent=False"
     return f"{owner}.register_buffer({quoted(leaf)}, {zeros}{persistent})"

@@ -35,7 +35,8 @@ def explain(view: GraphView, graph: DependencyGraph, group: Group, score: float 
     lines += _proof(view, group, segments)
     readers = list(dict.fromkeys(reader for segment in segments for reader in segment.outgoing))
     nodes = {node.name: node for node in view.nodes}
-    names = [described(nodes[graph.segment[each].vertices[0]]) for each in readers]
+    firsts = [graph.segment[each].vertices[0] if each in graph.segment else each for each in readers]
+    names = [described(nodes[each]) if each in nodes else each for each in firsts]
     lines.append(f"  read by: {', '.join(names)}, which {'go' if readers[1:] else 'goes'} on without it")
     if score is not None:
         lines.append(f"  redundancy score: {score:.4f}")

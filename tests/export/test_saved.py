@@ -108,6 +108,25 @@ def test_the_source_runs_without_this_package(name: str, tmp_path: Path) -> None
     _assert_source_agrees(network, tmp_path / "out", args())
 
 
+def test_parameters_in_lists_and_dicts(tmp_path: Path) -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scales = nn.ParameterList([torch.randn(6) for _ in range(2)])
+            self.shifts = nn.ParameterDict({"last": torch.randn(6)})
+            self.scales[1].requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scales[0] + (x.tanh() * self.scales[1] + self.shifts["last"])
+
+    network = traced(Listed())
+    x = torch.randn(3, 6)
+    loaded = load(save(network, tmp_path / "out"))
+    assert torch.equal(loaded(x), network(x))
+    assert [p.requires_grad for p in loaded.parameters()] == [p.requires_grad for p in network.parameters()]
+    _assert_source_agrees(network, tmp_path / "out", (x,))
+
+
 def test_the_source_of_stochastic_depth_draws_alike(tmp_path: Path) -> None:
     """Layers of torchvision and timm become plain ones that draw the same numbers."""
     from timm.layers import DropPath
