@@ -21,12 +21,12 @@ from autosubnet.training import loop, measure
 from autosubnet.training.cell_settings import CellSettings
 from autosubnet.training.cutout import cutout
 from autosubnet.training.data import ImageData, load
+from autosubnet.training.folder import checkpoint_in, make_folder
 from autosubnet.viz.report import Row
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 3e-4
 CLIP = 5.0
-CHECKPOINT = "checkpoint.pt"
 _EXAMPLES = 8
 
 
@@ -109,19 +109,12 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
+    make_folder(out)
     data = load(settings.data, settings.data_dir)
     model = build(settings, data)
-    processes = Accelerator()
-    checkpoint = out / CHECKPOINT
-    if not resume and processes.is_main_process:
-        checkpoint.unlink(missing_ok=True)
-    processes.wait_for_everyone()
+    checkpoint = checkpoint_in(out, resume=resume)
     losses = train(model, data, settings, console, checkpoint)
-    if not processes.is_main_process:
+    if not Accelerator().is_main_process:
         return None
     images = data.test.tensors[0][:_EXAMPLES]
     network = remove_zeros(model.cpu().eval(), images)

@@ -13,13 +13,13 @@ from rich.console import Console
 from torch import fx, nn
 
 from autosubnet.api import AutoSubnet
-from autosubnet.errors import InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.optim.schedule import Progress
 from autosubnet.subnet.report import Report
 from autosubnet.supernets import create
 from autosubnet.training import loop, measure
 from autosubnet.training.data import ImageData, load
+from autosubnet.training.folder import checkpoint_in, make_folder
 from autosubnet.training.page import make_page
 from autosubnet.training.results import Figures, Result
 from autosubnet.training.settings import Settings
@@ -28,7 +28,6 @@ from autosubnet.viz.report import Figure, write_report
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 _EXAMPLES = 8
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -136,18 +135,11 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
+    make_folder(out)
     model, data = build(settings, load(settings.data, settings.data_dir))
-    checkpoint = out / CHECKPOINT
-    processes = Accelerator()
-    if not resume and processes.is_main_process:
-        checkpoint.unlink(missing_ok=True)
-    processes.wait_for_everyone()
+    checkpoint = checkpoint_in(out, resume=resume)
     found = search(model, data, settings, console, checkpoint)
-    if not processes.is_main_process:
+    if not Accelerator().is_main_process:
         return None
     images = data.test.tensors[0][:_EXAMPLES]
     paths = {"supernet": out / "supernet.onnx", "subnet": out / "subnet.onnx"}

@@ -15,6 +15,7 @@ from autosubnet.api import remove_zeros
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.training import measure
+from autosubnet.training.folder import checkpoint_in, make_folder
 from autosubnet.training.path_images import ImagePaths
 from autosubnet.training.path_loop import Epoch, search_paths
 from autosubnet.training.path_problem import Cell, PathProblem
@@ -25,7 +26,6 @@ from autosubnet.viz.cells import cell_picture
 from autosubnet.viz.curves import heat_maps, save_figure, score_by_lambda
 from autosubnet.viz.report import Row
 
-CHECKPOINT = "checkpoint.pt"
 Watch = Callable[[PathProblem, Sequence[Epoch], int], None]
 
 
@@ -109,17 +109,12 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training; no path is left.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made a folder ({error.strerror}); choose another.") from error
+    make_folder(out)
     problem = build(settings)
     model = problem.model
     part, example = problem.captured()
     before = (measure.num_params(model), measure.multiply_adds(part, *example))
-    checkpoint = out / CHECKPOINT
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
+    checkpoint = checkpoint_in(out, resume=resume)
     start = time.perf_counter()
     architecture, epochs = search_paths(
         problem, settings, watch=lambda done, step: watch(problem, done, step), checkpoint=checkpoint
