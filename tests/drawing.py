@@ -248,7 +248,8 @@ class Drawing(ABC):
         precision = self.choose(("float64",) * 9 + ("float16", "bfloat16", "autocast"))
         plan = Plan(self.inputs, tuple(self.steps), tuple(outputs), ties, self.frozen())
         plan = replace(plan, born=self.born(), precision=precision)
-        return replace(plan, auxiliary=auxiliary, container=container, channels_last=channels_last, seed=seed)
+        plan = replace(plan, auxiliary=auxiliary, container=container, channels_last=channels_last, seed=seed)
+        return enlarged(plan) if self.one_in(60) else plan
 
     def second_head(self, vector: int) -> int:
         return self.linear(vector, 3)
@@ -279,3 +280,10 @@ class Drawing(ABC):
             return ()
         last = self.choose(layers)
         return tuple(each for each in layers if each <= last) if self.one_in(4) else (last,)
+
+
+def enlarged(plan: Plan) -> Plan:
+    """Let chains be of five thousand vertices and concats of two hundred ways."""
+    sizes: dict[str, dict[str, int]] = {"chain": {"length": 2500}, "fan": {"ways": 200}}
+    steps = (replace(step, options=step.options | sizes.get(step.op, {})) for step in plan.steps)
+    return replace(plan, steps=tuple(steps))

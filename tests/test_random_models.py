@@ -36,7 +36,7 @@ from random_models import draw_plan, plans
 from torch import Tensor, fx
 
 import autosubnet
-from autosubnet.errors import AutoSubnetWarning
+from autosubnet.errors import AutoSubnetWarning, NonFiniteError
 from autosubnet.graph.groups import Group
 from autosubnet.graph.zeros import Propagation, values_of
 from autosubnet.ops.masks import Mask
@@ -63,6 +63,7 @@ def test_promises_hold_on_random_models() -> None:
             return
         groups, chosen = check_model(plan, sparsity, seed)
         tally.update(removed=bool(chosen), groups=groups, chosen=chosen)
+        tally.update(nothing_to_remove=groups == 0, nothing_more=chosen < int(sparsity * groups))
         passed.add(str(plan))
         found.update(constructs(plan))
 
@@ -79,6 +80,7 @@ def test_promises_hold_on_random_models() -> None:
     assert not missing, f"in no model: {missing}"
     assert tally["removed"] >= 0.6 * len(passed), tally
     assert tally["groups"] >= 2 * len(passed), tally
+    assert min(tally["nothing_to_remove"], tally["nothing_more"]) >= 3, tally
 
 
 def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
@@ -95,6 +97,7 @@ def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
     varies = removal.wake(model, inputs)
     check_soundness(oto, model, inputs, chosen)
     zeroed = copy.deepcopy(model)
+    check_spoiled(oto, seed)
     subnet = oto.construct_subnet()
     check_untouched(model, zeroed)
     if not varies:  # without variation there is nothing to compare by
@@ -165,6 +168,18 @@ def check_birth(oto: autosubnet.AutoSubnet, before: PlannedModel, inputs: tuple[
     except AssertionError:  # a zero that all ways lead through, as that of a head
         check_cut_off(model, inputs)
         model.load_state_dict(state)
+
+
+def check_spoiled(oto: autosubnet.AutoSubnet, seed: int) -> None:
+    """A weight that is no number is refused by its name, wherever it is."""
+    chance = random.Random(seed)
+    name, parameter = chance.choice(list(oto.model.named_parameters()))
+    place = tuple(chance.randrange(size) for size in parameter.shape)
+    value = parameter.data[place].clone()
+    parameter.data[place] = chance.choice((float("nan"), float("inf"), -float("inf")))
+    with pytest.raises(NonFiniteError, match=f"parameter '{re.escape(name)}'"):
+        oto.construct_subnet()
+    parameter.data[place] = value
 
 
 def check_cut_off(model: PlannedModel, inputs: tuple[Tensor, ...]) -> None:
