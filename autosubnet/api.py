@@ -90,12 +90,7 @@ class AutoSubnet:
         self.groups: tuple[Group, ...] = partition.groups
         self.refused: tuple[Refusal, ...] = partition.refused
         self.complement: tuple[str, ...] = partition.complement
-        self.notes: tuple[str, ...] = (
-            f"example inputs: {origin}",
-            *(f"not followed: module {name!r}, since {why}" for name, why in seen.opaque.items()),
-            *(f"frozen: {each}" for each in seen.frozen),
-            *(f"read off a tensor while tracing: {each}" for each in seen.baked),
-        )
+        self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes)
         self._optimizer: H2SPG | None = None
 
     def __reduce__(self) -> NoReturn:

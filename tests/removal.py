@@ -160,7 +160,7 @@ def wake(model: nn.Module, example_inputs: Inputs) -> bool:
 
 def same_constants(model: nn.Module, subnet: nn.Module, example_inputs: Inputs) -> None:
     """Outputs are equal, also those that no input changes; in train mode where no random operation was removed."""
-    for train in (False,) if subnet.meta["autosubnet"].notes else (False, True):
+    for train in (False,) if subnet.meta["autosubnet"].training_notes else (False, True):
         expected, got = (probe(each, redraw(example_inputs, 8, 99), train=train) for each in (model, subnet))
         for a, b in zip(expected, got, strict=True):
             assert largest(a - b) <= 1e-9 * max(1.0, largest(a)), "constant outputs differ"

@@ -106,7 +106,7 @@ def check_model(plan: Plan, sparsity: float, seed: int) -> tuple[int, int]:
     check_promises(plan, model, subnet, inputs, chosen)
     check_carried(oto, subnet, inputs, seed)
     check_precision(plan.precision, model, subnet, inputs)
-    if subnet.meta["autosubnet"].notes and plan != (certain := without_chance(plan)):
+    if subnet.meta["autosubnet"].training_notes and plan != (certain := without_chance(plan)):
         check_model(certain, sparsity, seed)  # in train mode as well
     return len(oto.groups), len(chosen)
 
@@ -203,7 +203,7 @@ def check_precision(precision: str, model: PlannedModel, subnet: fx.GraphModule,
         assert small.meta["autosubnet"].removed_params == subnet.meta["autosubnet"].removed_params
         assert small.meta["autosubnet"].kept == subnet.meta["autosubnet"].kept
         assert len(small.graph.nodes) == len(subnet.graph.nodes)
-    chance = bool(small.meta["autosubnet"].notes)
+    chance = bool(small.meta["autosubnet"].training_notes)
     for train in (False,) if chance else (False, True):
         outputs = [probe(model, inputs, train=train)]
         with lower(precision):
@@ -303,7 +303,7 @@ def check_promises(
     report = subnet.meta["autosubnet"]
     promises.equal_outputs(model, subnet, inputs)
     promises.equal_gradients(model, subnet, inputs, report.kept, train=False)
-    if not (report.notes and (is_random(plan) or reuses_statistics(plan))):
+    if not (report.training_notes and (is_random(plan) or reuses_statistics(plan))):
         promises.equal_train_outputs(model, subnet, inputs, report.kept)
         promises.equal_gradients(model, subnet, inputs, report.kept, train=True)
         promises.equal_training(model, subnet, inputs, report.kept)

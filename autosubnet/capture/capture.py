@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from autosubnet.capture.inputs import Inputs, others
-from autosubnet.capture.merge import merge
+from autosubnet.capture.merge import BOTH, merge
 from autosubnet.capture.preserve import keeps_attributes
 from autosubnet.capture.record import Recorder
 from autosubnet.capture.sizes import Source
@@ -39,6 +39,7 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise CaptureError(f"parameter {name!r} is uninitialized, of a lazy module; run the model once before")
+    _require_own_memory(model)
     with keeps_attributes(model):
         try:
             trace, fetched = _with_opaque_modules(model, inputs)
@@ -48,6 +49,20 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     own = {*dict(model.named_parameters()), *dict(model.named_buffers())}
     kept = {name: tensor for name, tensor in fetched.items() if name not in own}
     return replace(trace, replaced={**kept, **trace.replaced})
+
+
+def _require_own_memory(model: nn.Module) -> None:
+    """Refuse two parameters in one place: a change of one would change the other, which no graph tells."""
+    places: dict[tuple[torch.device, int], str] = {}
+    for name, parameter in model.named_parameters():
+        if type(parameter) is not nn.Parameter or parameter.is_meta or not parameter.numel():
+            continue
+        other = places.setdefault((parameter.device, parameter.data_ptr()), name)
+        if other != name:
+            raise CaptureError(
+                f"parameters {other!r} and {name!r} are two in the same memory; make them one: let both modules hold "
+                f"the same nn.Parameter"
+            )
 
 
 def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
@@ -127,12 +142,19 @@ def _require_alike(first: Tracer, second: Tracer) -> None:
     if _alike(first, second):
         return
     lost = [what for tracer in (first, second) for what, _ in tracer.losses]
-    seen = "; ".join(dict.fromkeys(first.baked + second.baked + lost)) or "no read of a tensor's value was seen"
+    seen = "; ".join(dict.fromkeys(first.baked + second.baked + lost)) or _first_difference(first, second)
     raise _by_values(
         (first, second),
         f"in {first.mode} mode the model runs other operations, or the same with other numbers, on other inputs, so "
         f"one graph cannot stand for it ({seen}); make that code a module of its own that returns tensors",
     )
+
+
+def _first_difference(first: Tracer, second: Tracer) -> str:
+    nodes = merge(first.graph, second.graph).nodes
+    node = next((each for each in nodes if each.op != "output" and each.meta["modes"] != BOTH), None)
+    where = "in what is returned" if node is None else f"first at {node.name!r} of module {node.meta['module']!r}"
+    return f"{where}; no read of a tensor's value was seen"
 
 
 def _by_values(tracers: Iterable[Tracer], message: str) -> UnfollowableError:

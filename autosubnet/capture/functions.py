@@ -77,6 +77,8 @@ _LEADING = (
 )
 
 
+_NUMPYS = {"axis": "dim", "keepdims": "keepdim"}
+
 # What generated code can spell out; ``None`` among them.
 _HELD = (
     *(torch.Tensor, bool, int, float, complex, str, type(None), type(...), slice, range, np.generic),
@@ -102,6 +104,15 @@ def is_getter(func: Callable[..., Any]) -> bool:
 def sets_data(func: Callable[..., Any]) -> bool:
     """Whether ``func`` replaces the memory of a tensor (``x.data = y``)."""
     return isinstance(func, MethodWrapperType) and func.__name__ == "__set__" and name_of(func.__self__) == "data"
+
+
+def sets_trainable(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether ``func`` changes whether a tensor gets a gradient."""
+    setter = isinstance(func, MethodWrapperType) and func.__name__ == "__set__"
+    attribute = name_of(func.__self__) if setter else ""  # type: ignore[attr-defined]  # a method wrapper's
+    if "requires_grad" not in (attribute, name_of(func).removesuffix("_")):
+        return False
+    return bool((*args, True)[1] != args[0].requires_grad)
 
 
 @cache
@@ -192,6 +203,13 @@ def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any
             rest = {name: value for name, value in kwargs.items() if name not in missing}
             return (*args, *(kwargs[name] for name in missing)), rest
     return args, kwargs
+
+
+def torchs_own(func: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with numpy's names, which torch takes for its own, as torch's: ``axis`` is ``dim``."""
+    if hasattr(func, "__code__") or "quantize" in name_of(func):  # which may have parameters of these names
+        return kwargs
+    return {_NUMPYS.get(name, name): value for name, value in kwargs.items()}
 
 
 def written(func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:

@@ -65,6 +65,15 @@ class Trace:
     canonical: Mapping[str, str] = field(default_factory=dict)
     opaque: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the capture, in sentences."""
+        return (
+            *(f"not followed: module {name!r}, since {why}" for name, why in self.opaque.items()),
+            *(f"frozen: {each}" for each in self.frozen),
+            *(f"read off a tensor while tracing: {each}" for each in self.baked),
+        )
+
     def attribute(self, target: str) -> Any:
         """Return the leaf module, parameter, buffer or constant that a node's target names."""
         if target in self.replaced:

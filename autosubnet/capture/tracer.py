@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 from torch.utils.checkpoint import CheckpointFunction
 
 from autosubnet.capture import functions
@@ -188,7 +189,9 @@ class Tracer(TorchFunctionMode):
         own = [*module.parameters(), *module.buffers()]
         if not all(self._values.name(tensor) is not None for tensor in own):
             return False  # its weights were exchanged for this call
-        return not getattr(module, "inplace", False) or (len(args) == 1 and self._values.owned(args[0]))
+        return not getattr(module, "inplace", False) or (
+            len(args) == 1 and self._values.owned(args[0]) and not self._keeps_gradient(args[0])
+        )
 
     def _call_leaf(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -256,6 +259,8 @@ class Tracer(TorchFunctionMode):
             return self._sizes(name, func, args, kwargs)
         if name in functions.READS_VALUE:
             return self._read(name, func, args, kwargs)
+        if functions.sets_trainable(func, args) and isinstance(args[0], nn.Parameter):
+            raise self._unfollowable(f"requires_grad of {self._called(args[0])} is changed")
         if name in functions.SILENT:
             return func(*args, **kwargs)
         if name == "__getitem__" and args[1] is ... and self._values.knows(args[0]):
@@ -272,6 +277,8 @@ class Tracer(TorchFunctionMode):
 
     def _get(self, getter: Any, tensor: torch.Tensor) -> Any:
         value, name = getter(tensor), getter.__self__.__name__
+        if name == "nbytes" and self._values.knows(tensor):
+            self.losses.append((f"nbytes at {source_line()}", frozenset({(self._node(tensor), None)})))
         if name == "shape" and self._values.knows(tensor):
             return sizes_of(tensor, self._node(tensor), self._lose)
         if isinstance(value, torch.Tensor) and name != "grad" and self._values.knows(tensor):
@@ -322,9 +329,17 @@ class Tracer(TorchFunctionMode):
                 f"{self._called(target)} is written in forward at {source_line()}; constrain weights in the training "
                 f"loop, or by a parametrization"
             )
+        if self._keeps_gradient(target):
+            return self._record_without_gradient(func, name, args, kwargs, target)
         pure = functions.out_of_place(func, name, args, kwargs)
         if pure is not None and self._values.owned(target):
             return self._record_out_of_place(pure, func, args, kwargs, target)
+        return self._record_write(func, name, args, kwargs, target)
+
+    def _record_write(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
+    ) -> Any:
+        """Record an in-place operation as it is."""
         node = self._emit(func, name, args, kwargs)
         root = self._node(target).meta["root"]
         node.meta.update(effect=True, root=root)
@@ -345,6 +360,29 @@ class Tracer(TorchFunctionMode):
                     tensor, self.graph.call_function(operator.getitem, (self._node(tensor), everything)), root
                 )
 
+    def _keeps_gradient(self, target: torch.Tensor) -> bool:
+        """Whether a write under ``no_grad`` leaves memory whose gradient goes on as if nothing had been written."""
+        if torch.is_grad_enabled() or not self._values.detaches:
+            return False
+        return any(tensor.requires_grad for tensor in self._values.holders(self._node(target).meta["root"]))
+
+    def _record_without_gradient(
+        self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
+    ) -> Any:
+        """Record a write under ``no_grad`` as one through detached tensors: with gradients on, that is the same."""
+        detached: dict[int, torch.Tensor] = {}
+
+        def through(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor) or not (value.requires_grad or value is target):
+                return value
+            if id(value) not in detached:
+                detached[id(value)] = self._record(torch.Tensor.detach, "detach", (value,), {})
+            return detached[id(value)]
+
+        args, kwargs = tree_map(through, (args, kwargs))
+        result = self._record_write(func, name, args, kwargs, detached[id(target)])
+        return target if result is detached[id(target)] else result
+
     def _record_out_of_place(
         self, pure: functions.Pure, func: Any, args: tuple[Any, ...], kwargs: Any, target: torch.Tensor
     ) -> Any:
@@ -363,7 +401,7 @@ class Tracer(TorchFunctionMode):
         if what := functions.unheld((args, kwargs)):
             raise self._unfollowable(f"{what} enters the computation")
         op, target, swap = functions.as_node(func, name)
-        args, kwargs = functions.positional(args, kwargs)
+        args, kwargs = functions.positional(args, functions.torchs_own(func, kwargs))
         arguments = self._args(args[::-1] if swap else args)
         return self.graph.create_node(op, target, arguments, self._args(kwargs))
 

@@ -57,7 +57,8 @@ class Values:
         """Note that ``node`` computes ``tensor``, over the memory of ``root``."""
         self.describe(node, tensor)
         node.meta["root"] = root
-        if self.detaches and not torch.is_grad_enabled() and node.op not in ("placeholder", "get_attr"):
+        hidden = self.detaches and not torch.is_grad_enabled() and not tensor.requires_grad
+        if hidden and node.op not in ("placeholder", "get_attr"):
             node = self.graph.call_method("detach", (node,))
             self.describe(node, tensor)
             node.meta["root"] = root

@@ -52,6 +52,12 @@ class GraphView:
             return None
         return self.trace.canonical.get(str(node.target), str(node.target))
 
+    def buffers_of(self, node: fx.Node) -> set[str]:
+        """Return the names of the buffers that a call reads, its module's own or fetched ones."""
+        fetched = (self.attribute_name(source) for source in node.all_input_nodes)
+        names = {*self.calls[node].tensors.values(), *(name for name in fetched if name)}
+        return names - self.parameters.keys()
+
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:
         """The model's parameters by their first names."""

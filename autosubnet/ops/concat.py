@@ -136,7 +136,7 @@ class Concat(Joining):
 
     def dim(self, call: Call) -> int:
         """The dimension, counted from the front."""
-        dim = int(call.argument(1, "dim", call.node.kwargs.get("axis", 0)))
+        dim = int(call.argument(1, "dim", 0))
         return dim % len(call.shape)
 
     def blocks(self, call: Call) -> list[fx.Node] | None:

@@ -118,7 +118,7 @@ class Bilinear(Rule):
     kind = Kind.STEM
 
     def _operands(self, call: Call) -> tuple[fx.Node, fx.Node]:
-        return call.node.args[0], call.node.args[1]  # type: ignore[return-value]  # two tensors
+        return call.argument(0, "input1"), call.argument(1, "input2")
 
     def zeros(self, call: Call, zeros: ZerosOf) -> MaskTree:
         """y[o] is zero if b[o] is and x1, x2 or W[o] is."""

@@ -164,7 +164,7 @@ class Reduction(Rule):
     def dims(self, call: Call) -> list[int] | None:
         """The dimensions that are read, counted from the front; all where none is named, ``None`` if unknown."""
         ndim = len(shape_of(call.input))
-        dims = call.argument(1, "dim", call.node.kwargs.get("axis"))
+        dims = call.argument(1, "dim")
         if isinstance(dims, fx.Node):
             return None
         if dims is None or dims in ((), []) or not ndim:  # a number may be summed along dimension 0

@@ -16,6 +16,7 @@ from autosubnet.subnet.emit import Plan, emit
 from autosubnet.subnet.notes import constant_outputs, training_notes
 from autosubnet.subnet.planning import make_plan
 from autosubnet.subnet.report import Report
+from autosubnet.subnet.running import Draws
 from autosubnet.subnet.verify import verify
 
 
@@ -42,7 +43,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
     subnet.train(trace.model.training)
     report = _report(plan, subnet)
     if check:
-        result = verify(trace, subnet, compare_training=not report.training_notes)
+        result = verify(trace, subnet, draws=_draws(plan))
         report = replace(report, **result)
     subnet.meta["autosubnet"] = report
     return subnet
@@ -61,6 +62,15 @@ def _require_finite(view: GraphView) -> None:
             raise NonFiniteError(f"parameter {name!r} holds NaN or infinite values; restore it before constructing")
 
 
+def _draws(plan: Plan) -> Draws | None:
+    """Return how train mode can be compared: not at all where an operation draws fewer numbers than before."""
+    random = [node for node in plan.view.calls if node.meta["draws"]]
+    live = plan.erasure.live
+    if any(node in live and node in plan.cuts for node in random):
+        return None
+    return "in order" if all(node in live for node in random) else "each anew"
+
+
 def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
     view = plan.view
     left = {name for name, _ in subnet.named_parameters(remove_duplicate=False)}
@@ -77,6 +87,7 @@ def _report(plan: Plan, subnet: fx.GraphModule) -> Report:
         removed_vertices=tuple(n.name for n in view.nodes if n.meta["data"] and n not in plan.erasure.live),
         removed_params=tuple(name for name in view.parameters if not left.intersection(names[name])),
         kept={name: plan.kept(first) for first in sorted(sliced) for name in sorted(names[first] & present)},
+        capture_notes=view.trace.notes,
         training_notes=tuple(training_notes(plan)),
         constant_outputs=tuple(constant_outputs(plan)),
     )

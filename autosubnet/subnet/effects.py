@@ -1,4 +1,4 @@
-"""Writes to memory that the smaller network has to make though no output needs them."""
+"""Writes to memory that the smaller network has to make though no output needs them: a norm's statistics as well."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class Effects:
         company = self._company() if self.effects else {}
         live = {owner for owner, nodes in company.items() if any(erasure.resolve(n) in erasure.live for n in nodes)}
         self.gone = company.keys() - live
+        view = erasure.view
+        self.updates = {
+            node: view.buffers_of(node) for node, call in view.calls.items() if view.rules[node].is_stateful(call)
+        }
 
     def seen(self) -> list[fx.Node]:
         """Return the writes that are not live, though what they write is read by something that is.
@@ -38,12 +42,17 @@ class Effects:
         Whoever asks for a size alone reads nothing of it.
         """
         erasure = self.erasure
-        read = {source for node in erasure.live for source in erasure.sources(node)}
+        returned: set[fx.Node] = set()
         for mode in MODES:
-            map_arg(output_of(erasure.view.trace.graph, mode), lambda node: read.add(erasure.resolve(node)))
+            map_arg(output_of(erasure.view.trace.graph, mode), lambda node: returned.add(erasure.resolve(node)))
+        read = {source for node in erasure.live for source in erasure.sources(node)} | returned
         roots = {node.meta["root"] for node in erasure.live if node in read or node.op == "placeholder"}
-        waiting = [node for node in self.effects if node not in self.erasure.live]
-        return [node for node in waiting if self._is_seen(node.meta["root"], roots)]
+        others = {source for node in erasure.live - self.updates.keys() for source in erasure.sources(node)}
+        statistics = {erasure.view.attribute_name(node) for node in others | returned}
+        return [
+            *(node for node in self.effects if node not in erasure.live and self._is_seen(node.meta["root"], roots)),
+            *(node for node in self.updates if node not in erasure.live and statistics & self.updates[node]),
+        ]
 
     def _is_seen(self, root: fx.Node, roots: set[fx.Node]) -> bool:
         return root in roots if root.op != "get_attr" else _owner(root) not in self.gone

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 from torch.fx.node import map_arg
 
-from autosubnet.capture.trace import MODES, TensorInfo, output_of
+from autosubnet.capture.trace import MODES, TensorInfo, output_of, outputs_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.rule import Alias, Replace
@@ -36,6 +36,7 @@ class Erasure:
         replace: nodes computed by another call.
         explicit: zeros that stay, with the expressions of their sizes.
         numbers: nodes that compute a size of a tensor that is not live, with the expression that does.
+        returned: where the memory of the outputs begins.
         cut: zero blocks of concats that are to be cut out rather than filled with zeros.
         live: every node that is still computed.
     """
@@ -46,6 +47,7 @@ class Erasure:
     replace: dict[fx.Node, Replace] = field(default_factory=dict)
     explicit: dict[fx.Node, list[Expression]] = field(default_factory=dict)
     numbers: dict[fx.Node, Expression] = field(default_factory=dict)
+    returned: set[fx.Node] = field(default_factory=set)
     cut: set[Place] = field(default_factory=set)
     live: set[fx.Node] = field(default_factory=set)
 
@@ -54,6 +56,13 @@ class Erasure:
         while node in self.alias:
             node = self.alias[node]
         return node
+
+    def root(self, node: fx.Node) -> fx.Node:
+        """Return where the memory begins that stands for that of ``node``."""
+        root: fx.Node = self.resolve(node).meta["root"]
+        while (other := self.resolve(root)) is not root:
+            root = other.meta["root"]
+        return root
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
         """Return what a live node reads, aliases resolved."""
@@ -78,6 +87,8 @@ def erase(propagation: Propagation, uncuttable: set[Place]) -> Erasure:
         uncuttable: zero blocks of concats that must be filled with explicit zeros.
     """
     erasure = Erasure(propagation.view)
+    graph = erasure.view.trace.graph
+    erasure.returned |= {node.meta["root"] for mode in MODES for node in outputs_of(graph, mode)}
     for node in erasure.view.nodes:
         if propagation.is_zero(node) and not node.meta.get("effect"):
             erasure.zero.add(node)
@@ -95,6 +106,10 @@ def _drop_operands(erasure: Erasure, node: fx.Node) -> None:
     result = rule.drops(call, zero)
     if isinstance(result, Alias) and result.operand.meta["mutated"]:
         result = Replace(torch.clone, (result.operand,), {})  # as it is now: later writes are not for these readers
+    elif isinstance(result, Alias) and node.meta["root"] in erasure.returned:
+        if (root := erasure.root(result.operand)) in erasure.returned or root.op in ("placeholder", "get_attr"):
+            result = Replace(torch.clone, (result.operand,), {})  # who writes to an output writes to that one alone
+        erasure.returned.add(root)
     if isinstance(result, Alias):
         erasure.alias[node] = erasure.resolve(result.operand)  # a short cut: chains of these can be long
     elif isinstance(result, Replace):
@@ -121,7 +136,8 @@ class _Liveness:
         self._exhaust()
         effects = Effects(self.erasure)
         while more := effects.seen():
-            self.pending += more
+            for node in more:
+                self._keep(node)
             self._exhaust()
 
     def _exhaust(self) -> None:

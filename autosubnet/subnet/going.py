@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
+from autosubnet.capture.trace import MODES, outputs_of
 from autosubnet.ops.masks import Mask, compress
 from autosubnet.subnet.emit import Plan
 
@@ -27,7 +28,7 @@ def going(plan: Plan) -> dict[str, Mask]:
 
 
 def _readers(plan: Plan) -> dict[str, list[fx.Node]]:
-    """Return the live nodes that read each parameter: leaf modules that own it, users of a node that fetches it."""
+    """Return what reads each parameter: live leaf modules that own it, users of a node that fetches it, outputs."""
     readers: dict[str, list[fx.Node]] = defaultdict(list)
     for node in plan.erasure.live:
         if node in plan.view.calls:
@@ -36,6 +37,9 @@ def _readers(plan: Plan) -> dict[str, list[fx.Node]]:
         for source in plan.erasure.sources(node):
             if (fetched := plan.view.attribute_name(source)) is not None:
                 readers[fetched].append(node)
+    for node in (node for mode in MODES for node in outputs_of(plan.view.trace.graph, mode)):
+        if (fetched := plan.view.attribute_name(plan.erasure.resolve(node))) is not None:
+            readers[fetched].append(plan.view.trace.graph.output_node())
     return readers
 
 
@@ -44,7 +48,8 @@ def _read(plan: Plan, name: str, readers: list[fx.Node]) -> Mask:
     shape = plan.view.parameters[name].shape
     read = np.zeros(shape, dtype=bool)
     for node in readers:
-        read[_index(node) if plan.view.calls[node].name == "getitem" else ...] = True
+        picks = node in plan.view.calls and plan.view.calls[node].name == "getitem"
+        read[_index(node) if picks else ...] = True
     for dim, cut in plan.cuts.get(name, {}).items():
         read[(slice(None),) * dim + (cut,)] = False
     return read

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import fx
-
 from autosubnet.capture.trace import MODES, outputs_of
 from autosubnet.graph.dependence import Dependence
-from autosubnet.graph.view import GraphView
 from autosubnet.subnet.emit import Plan
 
 
@@ -17,14 +14,14 @@ def training_notes(plan: Plan) -> Iterator[str]:
     view, live = plan.view, plan.erasure.live
     random = [node for node in view.calls if node.meta["draws"]]
     stateful = [node for node in view.calls if view.rules[node].is_stateful(view.calls[node])]
-    written = {name for node in stateful if node in live for name in _buffers(view, node)}
+    written = {name for node in stateful if node in live for name in view.buffers_of(node)}
     for node in random:
         if node not in live:
             yield f"random operation {node.name!r} was removed: later draws differ in train mode"
         elif node in plan.cuts:
             yield f"random operation {node.name!r} was narrowed: its draws differ in train mode"
     for node in stateful:
-        shared = written.intersection(_buffers(view, node))
+        shared = written & view.buffers_of(node)
         if node not in live and shared:
             module = min(shared).rpartition(".")[0]
             yield f"module {module!r} lost a call: its buffers differ in train mode"
@@ -41,10 +38,3 @@ def constant_outputs(plan: Plan) -> Iterator[str]:
     for node in outputs:
         if node.meta["data"] and not any(each.depends(node) for each in dependences):
             yield node.name
-
-
-def _buffers(view: GraphView, node: fx.Node) -> list[str]:
-    """Return the names of the buffers that a call reads, its module's own or fetched ones."""
-    fetched = (view.attribute_name(source) for source in node.all_input_nodes)
-    names = [*view.calls[node].tensors.values(), *(name for name in fetched if name)]
-    return [name for name in names if name not in view.parameters]

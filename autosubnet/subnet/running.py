@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from io import StringIO
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autosubnet.capture import Inputs
 from autosubnet.capture.observe import tensors_in
 from autosubnet.capture.preserve import preserved
 
+Draws = Literal["in order", "each anew"]
+"""Random numbers follow each other, or every operation that draws some begins with the same state."""
 
-def run(module: nn.Module, inputs: Inputs, training: bool) -> list[torch.Tensor]:
+
+def run(module: nn.Module, inputs: Inputs, training: bool, draws: Draws = "in order") -> list[torch.Tensor]:
     """Return the tensors that a module returns, from a fixed random state.
 
     Nothing is printed: a ``GraphModule`` that fails would print where, besides raising.
@@ -21,5 +26,15 @@ def run(module: nn.Module, inputs: Inputs, training: bool) -> list[torch.Tensor]
     fed = inputs.map(lambda tensor: tensor.clone())
     with preserved(module, training=training), redirect_stderr(StringIO()):
         torch.manual_seed(0)
-        result = module(*fed.args, **fed.kwargs)
-    return list(tensors_in(result))
+        with _Anew() if draws == "each anew" else nullcontext():  # type: ignore[no-untyped-call]  # as below
+            result = module(*fed.args, **fed.kwargs)
+    return [tensor.detach() for tensor in tensors_in(result)]
+
+
+class _Anew(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class has no types
+    """What an operation draws does not depend on what was drawn before, as by operations that are gone."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in function.tags:
+            torch.manual_seed(0)
+        return function(*args, **(kwargs or {}))

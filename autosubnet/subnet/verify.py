@@ -14,19 +14,19 @@ from autosubnet.capture.resize import RESIZES
 from autosubnet.capture.trace import Mode, outputs_of
 from autosubnet.errors import VerificationError
 from autosubnet.subnet.precision import Pair, pairs
-from autosubnet.subnet.running import run
+from autosubnet.subnet.running import Draws, run
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 LOW_PRECISION = 5e-2  # half and bfloat16, where the model cannot be run in anything wider
 
 
-def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> dict[str, Any]:
+def verify(trace: Trace, subnet: fx.GraphModule, *, draws: Draws | None) -> dict[str, Any]:
     """Compare a network with its model on the example inputs, on others, and at another resolution.
 
     Args:
         trace: the captured model.
         subnet: what stands for it.
-        compare_training: whether train mode must agree too, from the same random state.
+        draws: of train mode, which must agree as well; ``None`` if it need not.
 
     Returns:
         ``max_difference``, ``relative_difference`` (over the variation of the output over inputs) and ``dtype``.
@@ -37,21 +37,22 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, compare_training: bool) -> d
     failure: VerificationError | None = None
     for pair in pairs(trace, subnet):
         try:
-            return _verified(trace, pair, compare_training)
+            return _verified(trace, pair, draws)
         except VerificationError as error:
             failure = failure or error
     assert failure is not None, "there is always a pair"
     raise failure
 
 
-def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any]:
+def _verified(trace: Trace, pair: Pair, draws: Draws | None) -> dict[str, Any]:
     model, network, inputs, dtype = pair.model, pair.network, pair.inputs, pair.dtype
     worst, worst_relative = 0.0, 0.0
-    for training in (False, True) if compare_training else (False,):
+    for training in (False, True) if draws else (False,):
         for each in _for_training(inputs, trace) if training else _variants(model, inputs, trace):
-            expected = run(model, each, training)
+            order = draws if draws and training else "in order"
+            expected = run(model, each, training, order)
             try:
-                actual = run(network, each, training)
+                actual = run(network, each, training, order)
             except Exception as error:
                 raise VerificationError(f"the subnet does not run where the model does: {error}") from error
             mode: Mode = "train" if training else "eval"
@@ -70,6 +71,7 @@ def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any
                     f"in {mode} mode the subnet differs from the model by {difference:.3g}, {relative:.3g} "
                     f"of the output's variation{where} ({tolerance:g} is allowed in {dtype}); nothing was returned. "
                     f"Values that were read off tensors while tracing: {'; '.join(trace.baked) or 'none'}"
+                    f"{''.join(f'. {each}' for each in _out_of_sight(trace.model))}"
                 )
             worst, worst_relative = max(worst, difference), max(worst_relative, relative)
     return {
@@ -77,6 +79,16 @@ def _verified(trace: Trace, pair: Pair, compare_training: bool) -> dict[str, Any
         "relative_difference": worst_relative,
         "dtype": str(dtype).removeprefix("torch."),
     }
+
+
+def _out_of_sight(model: nn.Module) -> Iterator[str]:
+    """Yield what the model does besides what its graph says, as far as that is known to happen."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.TransformerEncoder) and module.use_nested_tensor:
+            yield f"In eval mode module {name!r} fills what is padded with 0; build it with enable_nested_tensor=False"
+    hooks = nn.modules.module
+    if hooks._global_forward_hooks or hooks._global_forward_pre_hooks:
+        yield "Hooks of all modules are registered (register_module_forward_hook); remove them"
 
 
 def _output(trace: Trace, mode: Mode, number: int) -> str:

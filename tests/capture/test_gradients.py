@@ -1,9 +1,11 @@
 """Gradients through the captured graph are those of the model; what it cannot follow is refused, not dropped."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -65,6 +67,19 @@ def without_gradients_inside(m: Any, x: Tensor) -> Tensor:
     return y / scale
 
 
+def written_without_gradients(write: Callable[[Any, Tensor], Any]) -> Callable[[Any, Tensor], Tensor]:
+    """Memory changes, and its gradient goes on as if it had not."""
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        y = m.conv(x)
+        view = y[:, :2]
+        with torch.no_grad():
+            write(m, y)
+        return m.norm(y) * view.sum(1, keepdim=True)
+
+    return body
+
+
 def straight_through(m: Any, x: Tensor) -> Tensor:
     return StraightThrough.apply(m.conv(x)) * 2
 
@@ -91,7 +106,7 @@ FOLLOWED_OR_REFUSED = [without_gradients_inside, straight_through, reversed_grad
 def make_model(body: Any) -> Applied:
     torch.manual_seed(0)
     frozen = nn.Conv2d(4, 4, 1).requires_grad_(False)
-    return Applied(body, norm=nn.BatchNorm2d(4), frozen=frozen)
+    return Applied(body, norm=nn.BatchNorm2d(4), frozen=frozen, activation=nn.LeakyReLU(inplace=True))
 
 
 def gradients(module: nn.Module, model: nn.Module, mode: str) -> dict[str, Tensor | None]:
@@ -119,6 +134,38 @@ def assert_equal_gradients(model: nn.Module) -> None:
 @pytest.mark.parametrize("body", FOLLOWED, ids=lambda body: body.__name__)
 def test_gradients(body: Any) -> None:
     assert_equal_gradients(make_model(body))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda m, y: y.clamp_(-0.5, 0.5),
+        lambda m, y: y.copy_(y.round()),
+        lambda m, y: y[:, 0].zero_(),
+        lambda m, y: y.__setitem__((slice(None), 1), 2.0),
+        lambda m, y: y.mul_(m.conv.weight.sum()),
+        lambda m, y: torch.clamp(y, -0.1, 0.1, out=y),
+        lambda m, y: F.relu(y, inplace=True),
+        lambda m, y: m.activation(y),
+        lambda m, y: y.detach().add_(1),
+    ],
+    ids=["clamp", "copy", "view", "setitem", "by a parameter", "out", "function", "module", "detached"],
+)
+def test_what_is_written_without_gradients_keeps_those_it_had(write: Any) -> None:
+    assert_equal_gradients(make_model(written_without_gradients(write)))
+
+
+def test_a_module_that_is_frozen_while_it_runs_is_refused() -> None:
+    def body(m: Any, x: Tensor) -> Tensor:
+        m.conv.requires_grad_(False)
+        y = m.conv(x)
+        m.conv.requires_grad_(True)
+        return m.norm(y)
+
+    model = make_model(body)
+    with pytest.raises(CaptureError, match=r"requires_grad of tensor 'conv\.weight' is changed at"):
+        capture(model, Inputs.of(images()))
+    assert all(parameter.requires_grad for parameter in model.conv.parameters())
 
 
 @pytest.mark.parametrize("body", FOLLOWED_OR_REFUSED, ids=lambda body: body.__name__)

@@ -74,7 +74,7 @@ def check(model: nn.Module, subnet: fx.GraphModule, inputs: Inputs, *, train: bo
     promises.equal_outputs(model, subnet, inputs)
     promises.equal_gradients(model, subnet, inputs, kept, train=False)
     if train:
-        assert report_of(subnet).notes == ()
+        assert report_of(subnet).training_notes == ()
         promises.equal_train_outputs(model, subnet, inputs, kept)
         promises.equal_gradients(model, subnet, inputs, kept, train=True)
         promises.equal_training(model, subnet, inputs, kept)

@@ -155,19 +155,19 @@ def autocast_refused(self: Any) -> None:
 # ------------------------------------------------------------------ verification
 
 
-def unverified(trace: Any, subnet: Any, *, compare_training: bool) -> dict[str, Any]:
+def unverified(trace: Any, subnet: Any, *, draws: Any) -> dict[str, Any]:
     return {"max_difference": 0.0, "relative_difference": 0.0, "dtype": "float64"}
 
 
 def judged(differs: Any) -> Any:
     """``_verified`` on the example inputs alone, in eval mode, where ``differs(expected, actual, dtype)`` decides."""
 
-    def verified(trace: Any, pair: Any, compare_training: bool) -> dict[str, Any]:
+    def verified(trace: Any, pair: Any, draws: Any) -> dict[str, Any]:
         outputs = (run(module, pair.inputs, training=False) for module in (pair.model, pair.network))
         for expected, actual in zip(*outputs, strict=True):
             if differs(expected, actual, pair.dtype):
                 raise VerificationError("the subnet differs from the model")
-        return unverified(trace, pair.network, compare_training=compare_training)
+        return unverified(trace, pair.network, draws=draws)
 
     return verified
 
