@@ -28,4 +28,4 @@ def test_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     exec(compile(code[1], "README.md", "exec"), names)
     assert "5 of 5 chosen groups are zero" in capsys.readouterr().out
     assert (tmp_path / "subnet.onnx").exists()
-    assert (tmp_path / "subnet" / "weights.safetensors").exists()
+    assert (tmp_path / "subnet" / "model.safetensors").exists()

@@ -15,8 +15,9 @@ from autosubnet.errors import ExportError
 from autosubnet.export.values import Json, decode, encode
 
 _NOT_LEAVES = frozenset(
-    {"DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential",
-     "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer"}
+    {"AdaptiveLogSoftmaxWithLoss", "DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict",
+     "ParameterList", "Sequential", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+     "TransformerEncoder", "TransformerEncoderLayer"}
 )  # fmt: skip
 _STATE = frozenset({"training", "_parameters", "_buffers", "_modules"})
 _RECURRENT = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
@@ -68,7 +69,9 @@ def build(described: Json, where: str) -> nn.Module:
     """
     try:
         kind, config = described["class"], described["config"]
-        arguments = {name: decode(value, where, {}) for name, value in config.items()}
+        arguments = {name: decode(value, where, {}) for name, value in config.items() if _is_argument(name)}
+        if len(arguments) < len(config):
+            raise ValueError(f"of {list(config)!r:.80} some are no arguments of a layer")
         with torch.device("meta"):
             return class_of(kind, where)(**arguments)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
@@ -112,7 +115,7 @@ def _config(module: nn.Module) -> dict[str, Any]:
         return {name: getattr(module, name) for name in names} | flags
     config: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(module).__init__).parameters.items():
-        if name in ("self", "device", "dtype") or name.startswith("_") or not hasattr(module, name):
+        if name == "self" or not _is_argument(name) or not hasattr(module, name):
             continue
         value = getattr(module, name)
         is_flag = name in module._parameters or isinstance(value, torch.Tensor)
@@ -122,6 +125,11 @@ def _config(module: nn.Module) -> dict[str, Any]:
         if type(value) is not type(parameter.default) or value != parameter.default:
             config[name] = value
     return config
+
+
+def _is_argument(name: str) -> bool:
+    """Whether an argument is about the layer itself; a device would have tensors made there, of any size."""
+    return name not in ("device", "dtype") and not name.startswith("_")
 
 
 def _require_untouched(module: nn.Module, where: str) -> None:

@@ -6,6 +6,7 @@ functions, methods and classes come from closed lists.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from autosubnet.errors import ExportError
 from autosubnet.export.document import BOTH, FORMAT, VERSION, is_safe_path
 from autosubnet.export.leaves import build
 from autosubnet.export.operators import ATTRIBUTES, function_of, require_method
-from autosubnet.export.values import Json, decode, is_identifier
+from autosubnet.export.values import Json, decode, encode, is_identifier
 from autosubnet.subnet.dual import DualGraphModule
 
 _PARTS = {"modules": dict, "tensors": dict, "aliases": dict, "graphs": dict, "training": bool}
@@ -39,7 +40,11 @@ def to_module(document: Json, tensors: Mapping[str, torch.Tensor]) -> fx.GraphMo
 
 
 def _to_module(document: Json, tensors: Mapping[str, torch.Tensor]) -> fx.GraphModule:
-    root = nn.Module()
+    _require_layers(document)
+    # An empty network of the same class: no module or tensor may have the name of a method or attribute of it, such as
+    # to_folder, which the graph would then call.
+    empty = {mode: fx.Graph() for mode in document["graphs"]}
+    root = fx.GraphModule({}, empty[BOTH], "Subnet") if BOTH in empty else DualGraphModule({}, empty)
     for path, described in document["modules"].items():
         _attach(root, path, nn.Module() if described is None else build(described, path))
     _fill(root, document, tensors)
@@ -72,6 +77,17 @@ def require_document(document: Json) -> None:
         raise _damaged(f"its graphs are for the modes {list(document['graphs'])}")
 
 
+def _require_layers(document: Json) -> None:
+    """A recurrent layer makes its tensors one by one, so it may claim no more layers than it has tensors."""
+    names = [*document["tensors"], *document["aliases"]]
+    owned = Counter(name.rpartition(".")[0] for name in names)
+    for path, described in document["modules"].items():
+        config = described.get("config") if isinstance(described, dict) else None
+        layers = config.get("num_layers", 0) if isinstance(config, dict) else 0
+        if not isinstance(layers, int) or layers > owned[path]:
+            raise _damaged(f"module {path!r} claims {layers!r:.40} layers, and has {owned[path]} tensors")
+
+
 def _damaged(how: str) -> ExportError:
     return ExportError(f"the saved graph is damaged: {how}; save the network again")
 
@@ -98,8 +114,9 @@ def _fill(root: nn.Module, document: Json, tensors: Mapping[str, torch.Tensor]) 
         names = sorted(described.keys() ^ tensors.keys())
         raise _damaged(f"weights and graph disagree about the tensors {', '.join(names[:5])}")
     for name, about in described.items():
-        if not isinstance(about, dict) or about.get("shape") != list(tensors[name].shape):
-            raise _damaged(f"tensor {name!r} has shape {list(tensors[name].shape)}, and the graph says {about!r:.80}")
+        found = {"shape": list(tensors[name].shape), "dtype": encode(tensors[name].dtype, name)["torch"]}
+        if not isinstance(about, dict) or any(about.get(key) != value for key, value in found.items()):
+            raise _damaged(f"tensor {name!r} is {found}, and the graph says {about!r:.80}")
         _place(root, name, _as_described(tensors[name], about), about)
     for name, first in document["aliases"].items():
         if first not in described:

@@ -1,6 +1,6 @@
 """Saving a network in a folder and loading it again, without pickles and without running code from the folder.
 
-``weights.safetensors`` holds the tensors, ``graph.json`` the modules and the graph as data, ``report.json`` what the
+``model.safetensors`` holds the tensors, ``graph.json`` the modules and the graph as data, ``report.json`` what the
 construction did, and ``model.py`` the same network as plain Python source for people, which :func:`load` never reads.
 """
 
@@ -12,16 +12,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import fx
 
 from autosubnet.errors import ExportError
 from autosubnet.export.document import to_document
+from autosubnet.export.reading import LARGEST_TEXT, fingerprint, read_json, read_weights
 from autosubnet.export.rebuild import require_document, to_module
+from autosubnet.export.reported import to_report
 from autosubnet.export.source import WEIGHTS, to_source
 from autosubnet.export.values import Json
 from autosubnet.subnet.report import Report
@@ -48,7 +49,7 @@ def save(subnet: fx.GraphModule, folder: str | Path) -> Path:
     _require_free(folder)
     document, tensors = to_document(subnet)
     report = subnet.meta.get("autosubnet")
-    texts = {GRAPH: _dump(document), SOURCE: to_source(document)}
+    texts = {SOURCE: to_source(document)}
     if isinstance(report, Report):
         texts[REPORT] = _dump(asdict(report))
     try:
@@ -56,9 +57,11 @@ def save(subnet: fx.GraphModule, folder: str | Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
             written = Path(beside, "new")
             written.mkdir()
+            save_file(_unshared(tensors), written / WEIGHTS)
+            texts[GRAPH] = _dump({**document, "weights": fingerprint(written / WEIGHTS)})
             for name, text in texts.items():
                 (written / name).write_text(text, encoding="utf-8")
-            save_file(_unshared(tensors), written / WEIGHTS)
+            _require_readable(written)
             shutil.copymode(written / GRAPH, written / WEIGHTS)
             _put_in_place(written, folder, Path(beside, "earlier"))
     except (OSError, SafetensorError) as error:
@@ -76,15 +79,12 @@ def load(folder: str | Path) -> fx.GraphModule:
         ExportError: the folder is none of ours, is damaged, or asks for what no saved network holds.
     """
     folder = Path(folder)
-    document = _read(folder / GRAPH)
+    document = read_json(folder / GRAPH)
     require_document(document)
-    try:
-        tensors: Mapping[str, torch.Tensor] = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ExportError(f"cannot read {folder / WEIGHTS}: {error}; save the network again") from error
+    tensors = read_weights(folder / WEIGHTS, document["tensors"], document.get("weights"))
     subnet = to_module(document, tensors)
-    if (folder / REPORT).is_file():
-        subnet.meta["autosubnet"] = _report(_read(folder / REPORT))
+    if (folder / REPORT).exists():
+        subnet.meta["autosubnet"] = to_report(read_json(folder / REPORT))
     return subnet
 
 
@@ -98,6 +98,15 @@ def _require_free(folder: Path) -> None:
             f"the folder {folder} holds {', '.join(strange or sorted(there))}, and saving replaces a folder as a "
             "whole; give an empty or a new one"
         )
+
+
+def _require_readable(written: Path) -> None:
+    for path in written.iterdir():
+        if path.suffix == ".json" and path.stat().st_size > LARGEST_TEXT:
+            raise ExportError(
+                f"the network is too large to be read again: {path.name} would have {path.stat().st_size:,} bytes, and "
+                f"{LARGEST_TEXT:,} is the limit; keep it with export_program"
+            )
 
 
 def _dump(data: Json, indent: str = "") -> str:
@@ -135,25 +144,3 @@ def _put_in_place(written: Path, folder: Path, earlier: Path) -> None:
     except OSError:
         earlier.rename(folder)
         raise
-
-
-def _read(path: Path) -> Json:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ExportError(f"cannot read {path}: {error}; give a folder that autosubnet.save wrote") from error
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _report(data: Json) -> Report:
-    try:
-        kept = {
-            name: {int(dim): tuple(indices) for dim, indices in dims.items()} for name, dims in data["kept"].items()
-        }
-        restored: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return Report(**restored | {"kept": kept})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ExportError(f"{REPORT} is damaged ({error}); delete it, the network does not need it") from error

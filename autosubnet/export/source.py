@@ -14,7 +14,7 @@ from autosubnet.export.leaves import FOREIGN, class_of
 from autosubnet.export.paths import Paths
 from autosubnet.export.values import Json, is_identifier
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS = "model.safetensors"
 
 _ABOUT = '''\
 """A network written by autosubnet.save. It needs torch and safetensors, and nothing else.

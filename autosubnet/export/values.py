@@ -33,7 +33,7 @@ def encode(value: Any, where: str) -> Json:
         return [encode(item, where) for item in items]
 
     match value:
-        case None | bool() | int() | str() if type(value) in (type(None), bool, int, str):
+        case None | bool() | int() | str() if type(value) in (type(None), bool, int, str) and not _is_huge(value):
             return value
         case float():
             return float(value) if math.isfinite(value) else {"float": str(value)}
@@ -61,7 +61,7 @@ def encode(value: Any, where: str) -> Json:
             return {"torch": str(value).removeprefix("torch.")}
     raise ExportError(
         f"{where!r} holds a {type(value).__module__}.{type(value).__qualname__}, which cannot be saved as data; "
-        "let the model use numbers, text, tensors and tuples, lists or dicts of them"
+        "let the model use numbers below 2**64, text, tensors and tuples, lists or dicts of them"
     )
 
 
@@ -71,7 +71,7 @@ def decode(data: Json, where: str, nodes: Mapping[str, Any]) -> Any:
     Raises:
         ExportError: the data are not what ``encode`` writes, or refer to no earlier node.
     """
-    if data is None or isinstance(data, (bool, int, float, str)):
+    if (data is None or isinstance(data, (bool, int, float, str))) and not _is_huge(data):
         return data
     if not isinstance(data, dict) or len(data) != 1:
         raise _malformed(data, where)
@@ -102,6 +102,11 @@ def _malformed(data: Json, where: str) -> ExportError:
         f"the saved graph is damaged: {where!r} holds {str(data)[:80]!r}, which is no argument or refers to no node "
         "before it; save the network again"
     )
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether no tensor can hold a whole number; Python's own computes with millions of digits for hours."""
+    return isinstance(value, int) and abs(value) >= 2**64
 
 
 def _torch_constant(name: str) -> Any:

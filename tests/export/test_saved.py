@@ -41,7 +41,7 @@ def test_architectures_come_back(name: str, tmp_path: Path) -> None:
 
 def test_tied_weights_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
     save(traced(Tokens()), tmp_path / "out")
-    assert "out.weight" not in load_file(tmp_path / "out" / "weights.safetensors")
+    assert "out.weight" not in load_file(tmp_path / "out" / "model.safetensors")
     loaded = load(tmp_path / "out")
     assert loaded.out.weight is loaded.embed.weight
 
@@ -49,7 +49,7 @@ def test_tied_weights_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
 def test_a_second_save_of_what_was_loaded_is_the_same_file(tmp_path: Path) -> None:
     save(traced(Convolutional()), tmp_path / "a")
     save(load(tmp_path / "a"), tmp_path / "b")
-    for name in ("graph.json", "model.py", "weights.safetensors"):
+    for name in ("graph.json", "model.py", "model.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
