@@ -2,7 +2,7 @@
 
 from autosubnet import errors, optim, supernets
 from autosubnet.api import AutoSubnet, remove_zeros
-from autosubnet.export import export_onnx, export_program, load, save
+from autosubnet.export import export_onnx, export_program, load, save, save_for_hub
 from autosubnet.ops import Rule, register_rule
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "register_rule",
     "remove_zeros",
     "save",
+    "save_for_hub",
     "supernets",
 ]
 __version__ = "0.1.0"

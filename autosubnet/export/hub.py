@@ -23,9 +23,7 @@ INSTALL_HINT = "pip install 'autosubnet[hub]'"
 _TAGS = ("autosubnet", "pytorch", "pruning", "neural-architecture-search")
 _BODY = """
 # {title}
-
 {description}
-
 A subnet of {params:,} parameters, constructed by AutoSubnet{earlier}. To run it:
 
 ```python
@@ -70,12 +68,12 @@ def save_for_hub(
     folder = Path(folder)
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
         raise ExportError(f"{folder} is no empty folder; give an empty or a new one")
-    header = _header(metadata or {})
+    card = _card(metadata or {}, _body(subnet, title, description))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
             written = save(subnet, Path(beside, "new"))
-            (written / CARD).write_text(f"---\n{header}\n---\n{_body(subnet, title, description)}", encoding="utf-8")
+            (written / CARD).write_text(card, encoding="utf-8")
             (written / CONFIG).write_text(json.dumps(_config(subnet), indent=2) + "\n", encoding="utf-8")
             if folder.exists():
                 folder.rmdir()
@@ -85,16 +83,22 @@ def save_for_hub(
     return folder
 
 
-def _header(metadata: Mapping[str, Any]) -> str:
+def _card(metadata: Mapping[str, Any], body: str) -> str:
+    """Return the text of a card, read again to see that it says the same: YAML takes objects and alters some words."""
     try:
-        from huggingface_hub import ModelCardData
+        from huggingface_hub import ModelCard, ModelCardData
     except ImportError as missing:
         raise ExportError(f"a model card needs huggingface_hub; install it by {INSTALL_HINT}") from missing
-    tags = [*_TAGS, *(tag for tag in metadata.get("tags", ()) if tag not in _TAGS)]
     try:
-        return str(ModelCardData(**{"library_name": "autosubnet", **metadata, "tags": tags}).to_yaml())
+        tags = list(dict.fromkeys([*_TAGS, *metadata.get("tags", ())]))
+        data = ModelCardData(**{"library_name": "autosubnet", **metadata, "tags": tags})
+        card = f"---\n{data.to_yaml()}\n---\n{body}"
+        same = str(ModelCard(card).data) == str(data)  # their YAML
     except Exception as error:  # whatever the library or YAML says of strange values
         raise ExportError(f"these are no metadata of a model card: {error!r:.200}") from error
+    if not same:
+        raise ExportError(f"these metadata of a model card do not come back as they are: {metadata!r:.200}")
+    return card
 
 
 def _body(subnet: fx.GraphModule, title: str, description: str) -> str:
@@ -107,9 +111,13 @@ def _body(subnet: fx.GraphModule, title: str, description: str) -> str:
             construction += f"; its outputs differed from the network's by {report.max_difference:.1e} at most"
         construction += "."
     return _BODY.format(
-        title=title, description=description, params=_num_params(subnet), earlier=earlier, construction=construction,
+        title=title,
+        description=f"\n{description.strip()}\n" if description else "",
+        params=_num_params(subnet),
+        earlier=earlier,
         inputs=", ".join(_inputs(subnet)),
-    )  # fmt: skip
+        construction=construction,
+    )
 
 
 def _config(subnet: fx.GraphModule) -> dict[str, Any]:
