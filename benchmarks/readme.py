@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/sparsenas.md from the result files, between their markers.
+"""Write the tables of README.md, docs/sparsenas.md and docs/shipping.md from the result files, between their markers.
 
 python benchmarks/readme.py
 """
@@ -223,6 +223,26 @@ def figure3() -> str:
     return "\n".join(lines)
 
 
+def exports() -> str:
+    result = _read("exports")
+    ways = list(next(iter(result["models"].values()))["ways"])
+    lines = [
+        f"A random valid third of the groups removed; the largest absolute difference from the subnet's outputs, in "
+        f"float32 and at batches of {' and '.join(map(str, result['batches']))} (`{result['command']}`):",
+        "",
+        f"| subnet of | groups removed | parameters | {' | '.join(ways)} |",
+        f"| --- | ---: | ---: |{' ---: |' * len(ways)}",
+    ]
+    for name, row in result["models"].items():
+        cells = (row["ways"][way] for way in ways)
+        shown = (f"{cell['difference']:.0e}" if "difference" in cell else "fails" for cell in cells)
+        before, after = row["num_params"]
+        lines.append(f"| {name} | {row['removed']} of {row['groups']} | {before:,} → {after:,} | {' | '.join(shown)} |")
+    failed = [(name, way, cell) for name, row in result["models"].items() for way, cell in row["ways"].items()]
+    told = [f"- {name}, {way}: `{cell['error'][:200]}`" for name, way, cell in failed if "error" in cell]
+    return "\n".join([*lines, *(["", *told] if told else [])])
+
+
 def _spread(values: list[float], factor: float) -> str:
     spread = stdev(values) if len(values) > 1 else 0.0
     return f"{factor * mean(values):.1f} ± {factor * spread:.1f}"
@@ -246,6 +266,7 @@ BLOCKS: Blocks = (
     ("steps", steps),
 )
 SPARSENAS: Blocks = (("figure 3", figure3),)
+SHIPPING: Blocks = (("exports", exports),)
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -256,6 +277,6 @@ def _read(name: str) -> dict[str, Any]:
 if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(filled(path.read_text("utf-8")), "utf-8")
-    if (RESULTS / "figure3.json").exists():
-        path = ROOT / "docs" / "sparsenas.md"
-        path.write_text(filled(path.read_text("utf-8"), SPARSENAS), "utf-8")
+    for name, blocks in {"sparsenas": SPARSENAS, "shipping": SHIPPING}.items():
+        path = ROOT / "docs" / f"{name}.md"
+        path.write_text(filled(path.read_text("utf-8"), blocks), "utf-8")
