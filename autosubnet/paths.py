@@ -18,7 +18,7 @@ from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.graph.naming import path_of
 from autosubnet.graph.view import GraphView
-from autosubnet.ops.arithmetic import Sum
+from autosubnet.ops.arithmetic import AddProduct, Sum
 from autosubnet.ops.call import is_tensor
 from autosubnet.ops.concat import Concat, Stack
 from autosubnet.ops.effects import writes
@@ -33,9 +33,9 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
     """Return a network that computes the same, with a weight of one on every path into every joint.
 
     Joints are sums, concatenations and stacks of two tensors or more that come from the inputs; a chain of sums is
-    one. Each weight is a parameter of its own, ``path_weights.JOINT.NUMBER``, so that each path is removable by itself.
-    All else is shared with the model: training the one trains the other. What the model's code decided by values while
-    it was captured stays as it was decided.
+    one. The product in an ``addcmul`` is a path, with its weight on one factor. Each weight is a parameter of its own,
+    ``path_weights.JOINT.NUMBER``, so that each path is removable by itself. All else is shared with the model: training
+    the one trains the other. What the model's code decided by values while it was captured stays as it was decided.
 
     Returns:
         The network, and for each joint the group of its weights: A_(n), the incoming weights of a node.
@@ -75,12 +75,15 @@ def _paths(view: GraphView) -> Paths:
     """Return the paths into each joint; those into a sum that only another sum reads belong to the latter."""
     found: Paths = {}
     for node in view.nodes:
-        if not isinstance(view.rules.get(node), (Sum, Concat, Stack)) or writes(node, view.trace.leaf(node)):
+        rule = view.rules.get(node)
+        if not isinstance(rule, (Sum, AddProduct, Concat, Stack)) or writes(node, view.trace.leaf(node)):
             continue
-        paths = []
+        paths: list[tuple[fx.Node, int]] = []
         for place, operand in enumerate(_operands(node)):
             if not is_tensor(operand) or not operand.meta["data"] or not _is_number(operand.meta["value"].dtype):
                 continue  # a table is no path
+            if isinstance(rule, AddProduct) and place == 2 and (node, 1) in paths:
+                continue  # the other factor of a product that has its weight
             chain = operand in found and len(operand.users) == 1 and _operands(node).count(operand) == 1
             chain = chain and all(isinstance(view.rules[each], Sum) for each in (node, operand))
             paths += found.pop(operand) if chain else [(node, place)]

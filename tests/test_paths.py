@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
 
@@ -127,8 +128,15 @@ def test_an_operand_that_is_written_later() -> None:
         (lambda a, b: a + a + b, 3),
         (lambda a, b: (torch.complex(a, b) + torch.complex(b, a)).real, 2),
         (lambda a, b: sum([a, b, a.tanh()]), 3),
+        (lambda a, b: torch.hstack([a, b])[:, 3:9], 2),
+        (lambda a, b: torch.column_stack([a, b])[:, 3:9], 2),
+        (lambda a, b: torch.addcmul(a, b, b.tanh(), value=0.5), 2),
+        (lambda a, b: torch.addcmul(a, torch.full((6,), 0.5), b), 2),
     ],
-    ids=["a tensor twice in a concat", "a tensor twice in a sum", "complex", "Python's sum"],
+    ids=[
+        *("a tensor twice in a concat", "a tensor twice in a sum", "complex", "Python's sum", "hstack"),
+        *("column_stack", "addcmul", "addcmul by a table"),
+    ],
 )
 def test_each_path_has_a_weight_of_its_own(body, paths: int) -> None:
     class Twice(Paths):
@@ -139,6 +147,31 @@ def test_each_path_has_a_weight_of_its_own(body, paths: int) -> None:
     network, groups = injected(model, X)
     assert sum(len(group.slices) for group in groups) == paths
     same(model, network, (X,))
+
+
+JOINTS = {
+    "hstack": lambda a, b, c: torch.hstack([a, b, c])[:, 4:10],
+    "addcmul": lambda a, b, c: torch.addcmul(a, b, c, value=0.5),
+    "addcmul by a table": lambda a, b, c: torch.addcmul(a + c, torch.linspace(0.1, 1, 6).to(b), b),
+}
+
+
+@pytest.mark.parametrize("join", JOINTS.values(), ids=JOINTS)
+def test_any_zeros_of_a_joint_construct_exactly(join) -> None:
+    class Joined(Paths):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(join(self.a(x), self.b(x), self.c(x))) + x.mean()
+
+    model = settled(Joined(), X)
+    number = len(injected(model, X)[1][0].slices)
+    for pattern in itertools.product((True, False), repeat=number):
+        network, groups = injected(model, X)
+        for part, alive in zip(groups[0].slices, pattern, strict=True):
+            network.get_parameter(part.name).data.fill_(alive)
+        subnet = constructed(network, (X,))
+        assert subnet.meta["autosubnet"].relative_difference <= 1e-9
+        gone = {part.name for part, alive in zip(groups[0].slices, pattern, strict=True) if not alive}
+        assert not gone & weights_of(subnet)
 
 
 def test_under_autocast_weights_have_the_dtype_of_the_model() -> None:

@@ -37,9 +37,15 @@ class Joining(Rule):
 
 
 class Concat(Joining):
-    """Blocks side by side along an existing dimension; zero blocks can be cut out."""
+    """Blocks side by side along an existing dimension; zero blocks can be cut out.
 
-    def __init__(self) -> None:
+    Args:
+        dim: the dimension where the function fixes it, as ``torch.hstack`` does, which puts tensors of one dimension
+            side by side along that; ``None`` where the call says it.
+    """
+
+    def __init__(self, dim: int | None = None) -> None:
+        self._dim = dim
         # Found once a call: a wide concat is asked for each of its blocks.
         self._places: WeakKeyDictionary[Call, dict[fx.Node, list[slice]]] = WeakKeyDictionary()
         self._fixed: WeakKeyDictionary[Call, bool] = WeakKeyDictionary()
@@ -136,6 +142,8 @@ class Concat(Joining):
 
     def dim(self, call: Call) -> int:
         """The dimension, counted from the front."""
+        if self._dim is not None:
+            return min(self._dim, len(call.shape) - 1)
         dim = int(call.argument(1, "dim", 0))
         return dim % len(call.shape)
 
@@ -220,4 +228,5 @@ def _alike(masks: list[Mask], dim: int) -> list[Mask]:
 
 
 register(Concat(), functions=[torch.cat, torch.concat, torch.concatenate])
+register(Concat(1), functions=[torch.hstack, torch.column_stack])
 register(Stack(), functions=[torch.stack])

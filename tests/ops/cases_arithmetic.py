@@ -8,6 +8,7 @@ from .case import ROWS, TOKENS, Case, binary, unary, weights
 
 COMPARISONS = [torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge]
 DIFFERENCES = (torch.ne, torch.lt, torch.gt)
+BY_NAME = (torch.hstack, torch.column_stack)
 
 
 def _scale(m, a, b):
@@ -92,6 +93,11 @@ CASES = [
     Case(torch.cat, lambda m, a, b: torch.cat(a.chunk(2, 1)[::-1], 1), note="tuple of chunks"),
     Case(torch.cat, lambda m, a, b: torch.cat([m.token.expand(a.size(0), -1, -1), a], 1), TOKENS,
          weights(token=(1, 1, 4)), note="class token"),
+    *(Case(each, lambda m, a, b, each=each: each([a, b])) for each in BY_NAME),
+    *(Case(each, lambda m, a, b, each=each: each((a, b, a.relu())), (2, 4, 8), note="three") for each in BY_NAME),
+    *(Case(each, lambda m, a, b, each=each: each((a[0], b[0])), ROWS, keeps=each is torch.hstack, note="one dimension")
+      for each in BY_NAME),
+    Case(torch.hstack, lambda m, a, b: torch.hstack(tensors=[a, b]), ROWS, note="keyword"),
     Case(torch.stack, lambda m, a, b: torch.stack([a, b])),
     Case(torch.stack, lambda m, a, b: torch.stack([a, b, a], dim=2), TOKENS, note="middle"),
     Case(torch.stack, lambda m, a, b: torch.stack((a, b), dim=-1).sum(-1), note="and sum"),
