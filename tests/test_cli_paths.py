@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import random
 from pathlib import Path
 
@@ -15,8 +17,14 @@ from autosubnet import cli
 from autosubnet.export import load as load_subnet
 from autosubnet.supernets import Genotype, RecurrentGenotype
 from autosubnet.training.data import load
+from autosubnet.training.sequences import columns
+from autosubnet.training.text import read_text
 
 SMALL = ["--channels", "2", "--cells", "3", "--epochs", "2", "--batch-size", "256", "--path-lr", "0.05"]
+
+
+CELL = {2: (("skip_connect", 0), ("sep_conv_3x3", 1))}
+RECURRENT = RecurrentGenotype({1: (("tanh", 0),), 2: (("relu", 1), ("identity", 0)), 5: (("sigmoid", 2),)})
 
 
 def invoke(*arguments: str):
@@ -84,7 +92,8 @@ def test_the_network_of_a_genotype_is_trained(searched: tuple[Path, str], tmp_pa
     assert len(own) < len(dict(network.named_parameters())), "the auxiliary head is for going on with the training"
     images, labels = load("digits").test.tensors
     with torch.no_grad():
-        assert (network(images).argmax(1) == labels).float().mean().item() == pytest.approx(result["accuracy"])
+        share = (network(images).argmax(1) == labels).float().mean().item()
+    assert result["scores"] == {"accuracy": pytest.approx(share)}
 
 
 def test_what_can_be_done_with_a_run(searched: tuple[Path, str], tmp_path: Path) -> None:
@@ -155,9 +164,21 @@ def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
         (["search", "darts", "--method", "hapg", "--order", "third"], "one of first, second"),
         (["search", "darts", "--method", "hapg", "--space", "outer"], "one of full, cherry_picked"),
         (["train", "nowhere.json"], "cannot be read"),
+        (["train", "recurrent.json", "--channels", "4"], "--channels says nothing to the cells in recurrent.json"),
+        (["train", "recurrent.json", "--data", "digits"], "--data says nothing to the cells in recurrent.json"),
+        (["train", "darts.json", "--size", "4"], "--size says nothing to the cells in darts.json"),
+        (["train", "recurrent.json", "--dropout", "1.5"], "A dropout of 1.5 cannot be"),
+        (["train", "recurrent.json", "--batch-size", "1000000"], "cannot be cut into 1000000 columns"),
+        (["train", "recurrent.json", "--epochs", "0"], "at least one epoch, got 0"),
+        (["train", "recurrent.json", "--size", "0"], "at least 1, got 0"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recurrent.json").write_text(RECURRENT.to_json(), "utf-8")
+    Path("darts.json").write_text(Genotype(CELL, CELL).to_json(), "utf-8")
     done = invoke(*arguments, "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
     assert message in done.output.replace("\n", " ")
@@ -170,16 +191,20 @@ def test_a_file_without_a_genotype_is_refused(tmp_path: Path) -> None:
     assert "holds no genotype of darts" in done.output.replace("\n", " ")
 
 
-def test_a_search_over_the_recurrent_cell(tmp_path: Path) -> None:
-    (tmp_path / "text").mkdir()
+def write_text(folder: Path) -> Path:
+    folder.mkdir()
     draw = random.Random(0)
     for part, lines in (("train", 60), ("valid", 20), ("test", 20)):
         words = ("\n".join(" ".join(draw.choices("abcdefgh", k=6)) for _ in range(lines)) + "\n").encode()
-        (tmp_path / "text" / f"{part}.txt").write_bytes(words)
-    out = tmp_path / "out"
+        (folder / f"{part}.txt").write_bytes(words)
+    return folder
+
+
+def test_a_search_over_the_recurrent_cell(tmp_path: Path) -> None:
+    text, out = write_text(tmp_path / "text"), tmp_path / "out"
     sizes = ["--size", "6", "--window", "5", "--batch-size", "8", "--epochs", "2", "--lr", "1"]
     weights = ["--path-lr", "0.01", "--lambda-step", "1e-5"]
-    arguments = ["--method", "adamhapg", "--data-dir", str(tmp_path / "text"), "--out", str(out)]
+    arguments = ["--method", "adamhapg", "--data-dir", str(text), "--out", str(out)]
     done = invoke("search", "darts_rnn", *arguments, *sizes, *weights)
     assert done.exit_code == 0, done.output
     result = json.loads((out / "result.json").read_text("utf-8"))
@@ -195,3 +220,39 @@ def test_a_search_over_the_recurrent_cell(tmp_path: Path) -> None:
     names = [each.name for each in session.get_inputs()]
     (got,) = session.run(None, dict(zip(names, (x.numpy(), h.numpy()), strict=True)))
     assert abs(torch.from_numpy(got) - subnet(x, h)).max() <= 1e-5
+
+
+def test_the_language_model_of_a_recurrent_cell_is_trained(tmp_path: Path) -> None:
+    """What is saved computes one step: word by word it has the perplexity that was measured."""
+    text, out = write_text(tmp_path / "text"), tmp_path / "out"
+    (tmp_path / "genotype.json").write_text(RECURRENT.to_json(), "utf-8")
+    sizes = ["--size", "6", "--window", "5", "--batch-size", "8", "--epochs", "2", "--lr", "1", "--dropout", "0.5"]
+    arguments = [str(tmp_path / "genotype.json"), "--data-dir", str(text), "--out", str(out), *sizes]
+    done = invoke("train", *arguments)
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text("utf-8"))
+    assert {path.name for path in out.iterdir()} == {"result.json", "network", "network.onnx"}
+    assert [set(each) for each in result["epochs"]] == [{"loss", "perplexity"}] * 2
+    scores = result["scores"]
+    assert scores["validation perplexity"] == min(each["perplexity"] for each in result["epochs"])
+    assert f"{scores['test perplexity']:.1f}" in done.output
+    assert f"{scores['test perplexity']:.1f}" in invoke("report", str(out)).output
+    network = load_subnet(out / "network").eval()
+    # first node, three inner nodes, decoder with a bias; the embedding is the decoder's matrix
+    vocabulary = 10
+    assert sum(p.numel() for p in network.parameters()) == 12 * 12 + 3 * 6 * 12 + vocabulary * 7
+    assert result["num_params"] == sum(p.numel() for p in network.parameters())
+    words = columns(read_text(text).test, 10)
+    session = onnxruntime.InferenceSession(str(out / "network.onnx"), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    state, total = torch.zeros(10, 6), 0.0
+    for now, following in itertools.pairwise(words):
+        feed = dict(zip(names, (now.numpy(), state.numpy()), strict=True))
+        in_onnx = torch.from_numpy(session.run(None, feed)[0])
+        with torch.no_grad():
+            logits, state = network(now, state)
+        assert abs(in_onnx - logits).max() <= 1e-5
+        total += float(torch.nn.functional.cross_entropy(logits, following, reduction="sum"))
+    assert math.exp(total / words[1:].numel()) == pytest.approx(scores["test perplexity"], rel=1e-5)
+    refused = invoke("evaluate", str(out))
+    assert (refused.exit_code, "no network for images" in refused.output.replace("\n", " ")) == (1, True)

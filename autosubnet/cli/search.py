@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autosubnet.cli.inspect_model import NAMES
-from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
-from autosubnet.errors import InputError
+from autosubnet.cli.screen import JSON_HELP, app, arguments, one_sentence_errors, progress, show_result, typed_command
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.settings import Settings
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from autosubnet.viz.report import Row
-
-Arguments = TypeVar("Arguments", Settings, PathSettings)
 
 
 class Method(StrEnum):
@@ -92,23 +88,12 @@ def search(
     screen = progress(as_json=as_json)
     with one_sentence_errors():
         if method is Method.h2spg:
-            rows = _operators(_arguments(Settings, given, method), out, screen, resume=resume)
+            rows = _operators(arguments(Settings, given, "--method h2spg"), out, screen, resume=resume)
         else:
-            rows = _paths(
-                _arguments(PathSettings, {**given, "method": method.value}, method), out, screen, resume=resume
-            )
+            given["method"] = method.value
+            rows = _paths(arguments(PathSettings, given, f"--method {method}"), out, screen, resume=resume)
         if rows is not None:  # one of several processes tells
             show_result(f"{supernet}, {method.value}", rows, out, as_json=as_json)
-
-
-def _arguments(kind: type[Arguments], given: dict[str, Any], method: Method) -> Arguments:
-    """Return the settings of a method, with its own defaults; options of the other are refused."""
-    said = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in fields(kind)}
-    for name in said:
-        if name not in known:
-            raise InputError(f"--{name.replace('_', '-')} says nothing to --method {method.value}; leave it out.")
-    return kind(**said)
 
 
 def _operators(settings: Settings, out: Path, screen: Console, *, resume: bool) -> tuple[Row, ...] | None:

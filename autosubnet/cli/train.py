@@ -1,4 +1,4 @@
-"""``autosubnet train``: the cells that a search found, stacked and trained from new weights."""
+"""``autosubnet train``: the cells that a search found, in a network that is trained from new weights."""
 
 from __future__ import annotations
 
@@ -7,39 +7,57 @@ from typing import Annotated
 
 import typer
 
-from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
-from autosubnet.training.cell_settings import CellSettings
+from autosubnet.cli.screen import JSON_HELP, app, arguments, one_sentence_errors, progress, show_result, typed_command
 
-_DEFAULT = CellSettings(Path())
+_IMAGES, _TEXTS = "Cells of darts, for images", "The cell of darts_rnn, for texts"
 
 
 @app.command()
 def train(
-    genotype: Annotated[Path, typer.Argument(help="the genotype.json that a search over the cells of darts wrote")],
-    data: Annotated[str, typer.Option(help="digits or fashion-mnist")] = _DEFAULT.data,
-    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    genotype: Annotated[Path, typer.Argument(help="the genotype.json that a search over darts or darts_rnn wrote")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="where the files of fashion-mnist are, or the three of a text")
+    ] = None,
     out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-network"),
-    epochs: Annotated[int, typer.Option(help="passes over the training images")] = _DEFAULT.epochs,
-    batch_size: Annotated[int, typer.Option(help="images a step")] = _DEFAULT.batch_size,
-    lr: Annotated[float, typer.Option(help="learning rate at the start; a cosine takes it to zero")] = _DEFAULT.lr,
-    channels: Annotated[int, typer.Option(help="of the first cell")] = _DEFAULT.channels,
-    cells: Annotated[int, typer.Option(help="how many are stacked")] = _DEFAULT.cells,
-    cutout: Annotated[int, typer.Option(help="side of the square cut out of training images")] = _DEFAULT.cutout,
-    drop_path: Annotated[float, typer.Option(help="share of dropped paths, in the last epoch")] = _DEFAULT.drop_path,
-    auxiliary_weight: Annotated[
-        float, typer.Option(help="of the auxiliary head's loss, 0 for no such head")
-    ] = _DEFAULT.auxiliary_weight,
-    seed: Annotated[int, typer.Option(help="of weights, data order and everything random")] = _DEFAULT.seed,
+    epochs: Annotated[int | None, typer.Option(help="passes over the data; else 600, over a text 4000")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="images a step, else 96; columns of text, else 64")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="learning rate: else 0.025, which a cosine takes to zero; for texts 20")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="of weights, data order and everything random")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
+    data: Annotated[str | None, typer.Option(help="digits (else) or fashion-mnist", rich_help_panel=_IMAGES)] = None,
+    channels: Annotated[int | None, typer.Option(help="of the first cell; else 36", rich_help_panel=_IMAGES)] = None,
+    cells: Annotated[int | None, typer.Option(help="how many are stacked; else 20", rich_help_panel=_IMAGES)] = None,
+    cutout: Annotated[
+        int | None, typer.Option(help="side of the square cut out of training images; else 0", rich_help_panel=_IMAGES)
+    ] = None,
+    drop_path: Annotated[
+        float | None, typer.Option(help="share of dropped paths, in the last epoch; else 0.2", rich_help_panel=_IMAGES)
+    ] = None,
+    auxiliary_weight: Annotated[
+        float | None, typer.Option(help="of the auxiliary head's loss, 0 for none; else 0.4", rich_help_panel=_IMAGES)
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="of words and states; else 850", rich_help_panel=_TEXTS)] = None,
+    window: Annotated[
+        int | None, typer.Option(help="words that are run at once; else 35", rich_help_panel=_TEXTS)
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="factor on the dropouts of DARTS, 0 for none; else 1", rich_help_panel=_TEXTS)
+    ] = None,
 ) -> None:
-    """Stack the cells of GENOTYPE, train the network from new weights, measure and export it."""
-    with one_sentence_errors():
-        from autosubnet.training.cell_experiment import run
+    """Build the network of GENOTYPE, train it from new weights, measure and export it.
 
-        settings = CellSettings(
-            genotype, data, data_dir, epochs, batch_size, lr, channels, cells, cutout, drop_path, auxiliary_weight, seed
-        )
+    The cells of darts are stacked, and trained on images. That of darts_rnn becomes a language model, for Python's own
+    help or the text in --data-dir: train.txt, valid.txt and test.txt, as those of Penn Treebank.
+    """
+    given = {name: value for name, value in locals().items() if name not in ("out", "resume", "as_json")}
+    with one_sentence_errors():
+        from autosubnet.training.cell_experiment import run, settings_for
+
+        kind = settings_for(genotype)
+        settings = arguments(kind, given, f"the cells in {genotype}")
         result = run(settings, out, typed_command(), progress(as_json=as_json), resume=resume)
         if result is not None:  # one of several processes tells
-            show_result(f"{genotype} on {data}", result.rows(), out, as_json=as_json)
+            show_result(f"the network of {genotype}", result.rows(), out, as_json=as_json)

@@ -7,7 +7,7 @@ from autosubnet.supernets.darts_nodes import Nodes, nodes
 from autosubnet.supernets.darts_rnn import DartsRnn
 from autosubnet.supernets.darts_rnn_genotype import DartsRnnNetwork, RecurrentGenotype, recurrent_genotype
 from autosubnet.supernets.demo import DemoSupNet
-from autosubnet.supernets.language_model import NO_DROPOUT, Dropouts, LanguageModel, unroll
+from autosubnet.supernets.language_model import NO_DROPOUT, Dropouts, LanguageModel, NextWord, unroll
 from autosubnet.supernets.registry import create, create_with_inputs, names
 from autosubnet.supernets.stacked_unets import StackedUnets
 from autosubnet.supernets.super_resnet import SuperResNet
@@ -22,6 +22,7 @@ __all__ = [
     "Dropouts",
     "Genotype",
     "LanguageModel",
+    "NextWord",
     "Nodes",
     "RecurrentGenotype",
     "StackedUnets",

@@ -1,8 +1,7 @@
 """Genotypes of the recurrent cell, and the network of one that is trained from scratch (SparseNAS, appendix).
 
-As in DARTS: one cell of 850 units for Penn Treebank, variational dropout, no norm. What else DARTS trains with
-(averaged SGD, clipped gradients, a penalty on the difference of successive states, sequences of random length) belongs
-to the loop and is not here.
+As in DARTS: one cell of 850 units for Penn Treebank, variational dropout, no norm. What else DARTS trains with belongs
+to the loop, :mod:`autosubnet.training.text_loop`.
 """
 
 from __future__ import annotations

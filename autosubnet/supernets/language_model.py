@@ -82,21 +82,25 @@ class LanguageModel(nn.Module):
     would have 31 M parameters, and SparseNAS reports 23 M (Table 3).
 
     Args:
-        cell: see :func:`unroll`, with ``I = H = size``. It reads a mask ``(B, size)`` as a third argument if
-            ``dropouts.hidden`` is not 0.
+        cell: see :func:`unroll`, with ``I = size`` and ``H = state_size``. It reads a mask ``(B, state_size)`` as a
+            third argument if ``dropouts.hidden`` is not 0.
         vocabulary_size: number of words.
-        size: of embedded words and of the state.
+        size: of embedded words and of what is decoded, the first entries of the state.
         dropouts: of training.
+        state_size: of the state where it holds more than that, as an LSTM's; ``size`` if ``None``.
 
     Raises:
         InputError: if there are no words.
     """
 
-    def __init__(self, cell: nn.Module, vocabulary_size: int, size: int, dropouts: Dropouts) -> None:
+    def __init__(
+        self, cell: nn.Module, vocabulary_size: int, size: int, dropouts: Dropouts, state_size: int | None = None
+    ) -> None:
         super().__init__()
         if vocabulary_size < 1:
             raise InputError(f"A language model needs at least one word, got {vocabulary_size}.")
         self.size = size
+        self.state_size = state_size or size
         self.dropouts = dropouts
         self.encoder = nn.Embedding(vocabulary_size, size)
         self.cell = cell
@@ -106,7 +110,7 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, tokens: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return logits ``(T, B, vocabulary_size)`` of the words that follow, and the last state ``(B, size)``.
+        """Return logits ``(T, B, vocabulary_size)`` of the words that follow, and the last state ``(B, state_size)``.
 
         Detach that state before it is the next sequence's, or gradients go back to the start of the text.
 
@@ -119,19 +123,42 @@ class LanguageModel(nn.Module):
         """
         embedded = self.encoder(tokens)
         if hidden is None:
-            hidden = embedded.new_zeros(tokens.shape[1], self.size)
+            hidden = embedded.new_zeros(tokens.shape[1], self.state_size)
         read = self._drop(self._drop(embedded, self.dropouts.embedding), self.dropouts.input)
         mask = None
         if self.training and self.dropouts.hidden:
             mask = F.dropout(torch.ones_like(hidden), self.dropouts.hidden)
         states = unroll(self.cell, read, hidden, mask)
-        return self.decoder(self._drop(states, self.dropouts.output)), states[-1]
+        return self.decoder(self._drop(states[..., : self.size], self.dropouts.output)), states[-1]
 
     def _drop(self, sequence: Tensor, probability: float) -> Tensor:
         """Multiply all steps by one mask."""
         if not self.training or not probability:
             return sequence
         return sequence * F.dropout(torch.ones_like(sequence[:1]), probability)
+
+
+class NextWord(nn.Module):
+    """One step of a language model without dropout, for files and other runtimes: texts of any length run word by word.
+
+    Args:
+        model: whose parameters it shares.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.size = model.size
+        self.encoder, self.cell, self.decoder = model.encoder, model.cell, model.decoder
+
+    def forward(self, words: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``(B, vocabulary_size)`` of the next words, and the state after ``(B, state_size)``.
+
+        Args:
+            words: their numbers ``(B,)``, one a text.
+            hidden: the state before, zero at the start of a text.
+        """
+        hidden = self.cell(self.encoder(words), hidden)
+        return self.decoder(hidden[..., : self.size]), hidden
 
 
 def uniform_linear(in_features: int, out_features: int) -> nn.Linear:

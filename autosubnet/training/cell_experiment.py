@@ -1,33 +1,27 @@
-"""The evaluation of SparseNAS: stack the cells of a genotype, train the network from new weights, measure it."""
+"""The evaluation of SparseNAS: the network of a genotype's cells is trained from new weights, and measured."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from rich.console import Console
 
 from autosubnet.api import remove_zeros
 from autosubnet.errors import InputError
 from autosubnet.export import export_onnx, save
-from autosubnet.supernets import DartsNetwork, Genotype
-from autosubnet.supernets.darts_evaluation import DropPath
-from autosubnet.training import loop, measure
-from autosubnet.training.cell_settings import CellSettings
-from autosubnet.training.cutout import cutout
-from autosubnet.training.data import ImageData, load
+from autosubnet.supernets import Genotype, RecurrentGenotype
+from autosubnet.training import measure
+from autosubnet.training.cell_images import ImageCells
+from autosubnet.training.cell_problem import CellProblem, read_genotype
+from autosubnet.training.cell_settings import CellSettings, RecurrentSettings
+from autosubnet.training.cell_texts import TextCells
 from autosubnet.training.folder import checkpoint_in, make_folder
+from autosubnet.training.results import tell_score
 from autosubnet.viz.report import Row
-
-MOMENTUM = 0.9
-WEIGHT_DECAY = 3e-4
-CLIP = 5.0
-_EXAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -36,9 +30,9 @@ class CellResult:
 
     Attributes:
         num_params: scalar parameters, without the auxiliary head.
-        multiply_adds: for one image.
-        accuracy: 0 to 1, on the test images.
-        losses: mean training loss of every epoch.
+        multiply_adds: for one image, or one word.
+        scores: on data that it was not trained on, by what is measured.
+        epochs: what each ended with.
         settings: the arguments.
         command: what was typed.
         environment: see :func:`autosubnet.training.measure.environment`.
@@ -46,53 +40,51 @@ class CellResult:
 
     num_params: int
     multiply_adds: int
-    accuracy: float
-    losses: tuple[float, ...]
-    settings: dict[str, str | int | float]
+    scores: Mapping[str, float]
+    epochs: tuple[Mapping[str, float], ...]
+    settings: Mapping[str, str | int | float]
     command: str
-    environment: dict[str, str]
+    environment: Mapping[str, str]
 
     def rows(self) -> tuple[Row, ...]:
         """Return what was measured, one line a quantity."""
         return (
             Row("parameters", "", f"{self.num_params:,}", ""),
-            Row("multiply-adds an image", "", f"{self.multiply_adds / 1e6:.2f} M", ""),
-            Row("accuracy", "", f"{self.accuracy:.2%}", ""),
+            Row("multiply-adds", "", f"{self.multiply_adds / 1e6:.2f} M", ""),
+            *(Row(name, "", tell_score(name, value), "") for name, value in self.scores.items()),
         )
 
 
-def read_genotype(path: Path) -> Genotype:
-    """Read the genotype that a search wrote.
+def settings_for(genotype: Path) -> type[CellSettings] | type[RecurrentSettings]:
+    """Return which settings a genotype takes.
 
     Raises:
-        InputError: there is no such file, or it holds no genotype.
+        InputError: see :func:`autosubnet.training.cell_problem.read_genotype`.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); pass the genotype.json that a search wrote.") from error
-    try:
-        return Genotype.from_json(text)
-    except InputError as error:
-        raise InputError(f"{path} holds no genotype of darts: {error}") from error
+    return CellSettings if isinstance(read_genotype(genotype), Genotype) else RecurrentSettings
 
 
-def build(settings: CellSettings, data: ImageData) -> DartsNetwork:
-    """Return the network with new weights.
+def build(settings: CellSettings | RecurrentSettings) -> CellProblem:
+    """Return the network with new weights, and its data.
 
     Raises:
-        InputError: see :func:`read_genotype` and :class:`autosubnet.supernets.DartsNetwork`.
+        InputError: the genotype cannot be read or is of the other kind; see :class:`ImageCells`, :class:`TextCells`.
     """
     found = read_genotype(settings.genotype)
-    set_seed(settings.seed)
-    return DartsNetwork(
-        found, settings.channels, settings.cells, drop_path=settings.drop_path,
-        auxiliary_weight=settings.auxiliary_weight, in_channels=data.shape[0], num_classes=data.num_classes,
-    )  # fmt: skip
+    if isinstance(settings, CellSettings) and isinstance(found, Genotype):
+        return ImageCells.build(found, settings)
+    if isinstance(settings, RecurrentSettings) and isinstance(found, RecurrentGenotype):
+        return TextCells.build(found, settings)
+    raise InputError(f"{settings.genotype} holds a {type(found).__name__}, which {type(settings).__name__} is not for.")
 
 
 def run(
-    settings: CellSettings, out: Path, command: str, console: Console | None = None, *, resume: bool = False
+    settings: CellSettings | RecurrentSettings,
+    out: Path,
+    command: str,
+    console: Console | None = None,
+    *,
+    resume: bool = False,
 ) -> CellResult | None:
     """Train, and fill the folder ``out``; under ``accelerate launch`` the first process fills it.
 
@@ -110,20 +102,18 @@ def run(
         AutoSubnetError: whatever the stages raise, input errors before any training.
     """
     make_folder(out)
-    data = load(settings.data, settings.data_dir)
-    model = build(settings, data)
+    problem = build(settings)
     checkpoint = checkpoint_in(out, resume=resume)
-    losses = train(model, data, settings, console, checkpoint)
+    epochs = problem.train(console, checkpoint)
     if not Accelerator().is_main_process:
         return None
-    images = data.test.tensors[0][:_EXAMPLES]
-    network = remove_zeros(model.cpu().eval(), images)
-    network.eval()
+    model, examples = problem.captured()
+    network = remove_zeros(model, examples).eval()
     result = CellResult(
-        num_params=sum(p.numel() for name, p in model.named_parameters() if not name.startswith("auxiliary.")),
-        multiply_adds=measure.multiply_adds(model, images),
-        accuracy=loop.accuracy(model, data.test),
-        losses=tuple(losses),
+        num_params=problem.num_params,
+        multiply_adds=measure.multiply_adds(model, *examples),
+        scores=problem.scores(),
+        epochs=tuple(epochs),
         settings={name: value if isinstance(value, int | float) else str(value or "")
                   for name, value in asdict(settings).items()},
         command=command,
@@ -131,43 +121,6 @@ def run(
     )  # fmt: skip
     (out / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n", "utf-8")
     save(network, out / "network")
-    export_onnx(network, out / "network.onnx", images)
+    export_onnx(network, out / "network.onnx", examples)
     checkpoint.unlink()
     return result
-
-
-def train(
-    model: DartsNetwork,
-    data: ImageData,
-    settings: CellSettings,
-    console: Console | None = None,
-    checkpoint: Path | None = None,
-) -> list[float]:
-    """Train the network in place; return the mean loss of every epoch.
-
-    Raises:
-        AutoSubnetError: see :func:`autosubnet.training.loop.train`.
-    """
-    dropped = [module for module in model.modules() if isinstance(module, DropPath)]
-
-    def grow(epoch: int) -> None:
-        for module in dropped:
-            module.probability = settings.drop_path * epoch / settings.epochs
-
-    optimizer = torch.optim.SGD(model.parameters(), settings.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-    return loop.train(
-        model,
-        optimizer,
-        data.train,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        loss=model.loss,
-        augment=partial(cutout, side=settings.cutout),
-        clip=CLIP,
-        begin_epoch=grow,
-        title=f"{settings.genotype.name} on {data.name}",
-        console=console,
-        checkpoint=checkpoint,
-        about={name: str(value) for name, value in asdict(settings).items() if name != "data_dir"},
-    )

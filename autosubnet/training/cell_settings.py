@@ -37,3 +37,30 @@ class CellSettings:
     drop_path: float = 0.2
     auxiliary_weight: float = 0.4
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class RecurrentSettings:
+    """Which recurrent cell to train from new weights, on what, and how; defaults are SparseNAS' for Penn Treebank.
+
+    Attributes:
+        genotype: file that a search wrote.
+        data_dir: see :func:`autosubnet.training.text.read_text`; the text is Python's help if ``None``.
+        epochs: passes over the training part of the text; 8,000 in DARTS, 4,000 in SparseNAS.
+        batch_size: columns that it is cut into.
+        lr: learning rate of SGD, and of its averages.
+        size: of words and states.
+        window: words of a column that are run at once.
+        dropout: factor on the probabilities of :class:`autosubnet.supernets.Dropouts`, 0 for none.
+        seed: of the weights and everything random.
+    """
+
+    genotype: Path
+    data_dir: Path | None = None
+    epochs: int = 4000
+    batch_size: int = 64
+    lr: float = 20.0
+    size: int = 850
+    window: int = 35
+    dropout: float = 1.0
+    seed: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,13 +31,40 @@ class Run:
 
     Attributes:
         parts: what has a state, by name: the model, its optimizers, their schedules; read in this order.
-        order: draws the order of the images.
+        order: draws the order of the data.
         about: the settings of the run by name, so that a checkpoint of another run is refused.
     """
 
     parts: Mapping[str, Stateful]
     order: torch.Generator
     about: Mapping[str, str]
+
+    def complete(
+        self,
+        epochs: int,
+        train: Callable[[Sequence[Any]], Any],
+        checkpoint: Path | None = None,
+        *,
+        writes: bool = True,
+    ) -> list[Any]:
+        """Train epoch after epoch, and return what each ended with.
+
+        Args:
+            epochs: how many there are in all.
+            train: is told what the epochs so far ended with; trains the next and returns the same of it, as plain data.
+            checkpoint: a file that is replaced after every epoch; if it is there, training goes on from it, bit for
+                bit.
+            writes: whether this process writes it.
+
+        Raises:
+            StateError: see :meth:`read`.
+        """
+        record = self.read(checkpoint) if checkpoint is not None and checkpoint.exists() else []
+        while len(record) < epochs:
+            record.append(train(record))
+            if checkpoint is not None and writes:
+                self.write(checkpoint, record)
+        return record
 
     def write(self, path: Path, record: list[Any]) -> None:
         """Replace ``path`` by the present state; a crash on the way leaves the old file.

@@ -78,7 +78,7 @@ class FinishedRun:
             InputError: the run was on a text, or the data cannot be loaded.
         """
         settings = self.record["settings"]
-        if settings.get("supernet") == "darts_rnn":
+        if settings.get("supernet") == "darts_rnn" or "data" not in settings:
             raise InputError(f"{self.folder} holds a cell for texts, and no network for images.")
         folder = data_dir or (Path(settings["data_dir"]) if settings.get("data_dir") else None)
         data = load(name or settings.get("data") or "digits", folder)
@@ -91,4 +91,4 @@ def _understood(record: dict[str, Any]) -> Result | PathResult | CellResult:
     if "subnet" in record:
         before, after = (Figures(**record[name]) for name in ("supernet", "subnet"))
         return Result(**{**record, "supernet": before, "subnet": after, "removed": tuple(record["removed"])})
-    return CellResult(**record)
+    return CellResult(**{**record, "epochs": tuple(record["epochs"])})

@@ -8,7 +8,7 @@ Any ``torch.optim.Optimizer`` fits, so that a search and its baseline differ in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,32 +95,33 @@ def train(
         raise InputError(f"The batch size is {batch_size}, which {accelerator.num_processes} processes cannot share.")
     run = Run({"optimizer": optimizer, "model": model, "schedule": schedule}, order, about or {})
     model, prepared, batches = accelerator.prepare(model, optimizer, loader)
-    losses = run.read(checkpoint) if checkpoint is not None and checkpoint.exists() else []
     model.train()
-    with _progress_bar(console, disable=not accelerator.is_main_process) as progress:
-        done = len(losses) * (steps // epochs)
-        task = progress.add_task(title, total=steps, completed=done, loss="", status=status())
-        for epoch in range(len(losses), epochs):
-            begin_epoch(epoch)
-            total = torch.zeros((), device=accelerator.device)
-            for images, labels in batches:
-                prepared.zero_grad()
-                value = loss(model(augment(images)), labels)
-                accelerator.backward(value)
-                if clip is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), clip)
-                prepared.step()
-                schedule.step()
-                total += value.detach()
-                progress.update(task, advance=1, status=status())
-            losses.append(accelerator.reduce(total, "mean").item() / len(batches))
-            progress.update(task, loss=f"loss {losses[-1]:.3f}")
-            if checkpoint is not None and accelerator.is_main_process:
-                run.write(checkpoint, losses)
-    return losses
+
+    def train_epoch(losses: Sequence[float]) -> float:
+        progress.update(task, completed=len(losses) * len(batches))
+        begin_epoch(len(losses))
+        total = torch.zeros((), device=accelerator.device)
+        for images, labels in batches:
+            prepared.zero_grad()
+            value = loss(model(augment(images)), labels)
+            accelerator.backward(value)
+            if clip is not None:
+                accelerator.clip_grad_norm_(model.parameters(), clip)
+            prepared.step()
+            schedule.step()
+            total += value.detach()
+            progress.update(task, advance=1, status=status())
+        mean: float = accelerator.reduce(total, "mean").item() / len(batches)
+        progress.update(task, loss=f"loss {mean:.3f}")
+        return mean
+
+    with progress_bar(console, disable=not accelerator.is_main_process) as progress:
+        task = progress.add_task(title, total=steps, loss="", status=status())
+        return run.complete(epochs, train_epoch, checkpoint, writes=accelerator.is_main_process)
 
 
-def _progress_bar(console: Console | None, *, disable: bool) -> Progress:
+def progress_bar(console: Console | None = None, *, disable: bool = False) -> Progress:
+    """Return a bar with a title, and the fields ``loss`` and ``status`` behind it; on standard output by default."""
     return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=24),

@@ -21,7 +21,7 @@ from autosubnet.training.path_loop import Epoch, search_paths
 from autosubnet.training.path_problem import Cell, PathProblem
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.path_texts import TextPaths
-from autosubnet.training.results import tell_difference
+from autosubnet.training.results import tell_difference, tell_score
 from autosubnet.viz.cells import cell_picture
 from autosubnet.viz.curves import heat_maps, save_figure, score_by_lambda
 from autosubnet.viz.report import Row
@@ -73,11 +73,6 @@ class PathResult:
             Row(f"{self.measure}, weights inherited", before, after, ""),
             Row("largest output difference", "", tell_difference(self.max_difference), ""),
         )
-
-
-def tell_score(measure: str, value: float) -> str:
-    """Return a score in words: an accuracy in percent, a perplexity as it is."""
-    return f"{value:.2%}" if measure == "accuracy" else f"{value:,.1f}"
 
 
 def build(settings: PathSettings) -> PathProblem:

@@ -88,20 +88,21 @@ def search_paths(
     search = Search.start(problem, settings)
     about = {name: str(value) for name, value in asdict(settings).items() if name != "data_dir"}
     run = Run(search.parts, order, about)
-    epochs = [Epoch(**each) for each in run.read(checkpoint)] if checkpoint is not None and checkpoint.exists() else []
-    step = len(epochs) * problem.steps
-    while len(epochs) < settings.epochs:
+
+    def train_epoch(record: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        epochs, step = [Epoch(**each) for each in record], len(record) * problem.steps
         total = torch.zeros((), device=device)
         for seen, unseen in problem.batches(order, device):
             search.step_paths(seen, unseen)
             total += search.step_weights(seen)
             step += 1
             watch(epochs, step)
-        epochs.append(search.end_epoch(total.item() / problem.steps))
-        watch(epochs, step)
-        if checkpoint is not None:
-            run.write(checkpoint, [asdict(each) for each in epochs])
-    return search.architecture, epochs
+        last = search.end_epoch(total.item() / problem.steps)
+        watch([*epochs, last], step)
+        return asdict(last)
+
+    record = run.complete(settings.epochs, train_epoch, checkpoint)
+    return search.architecture, [Epoch(**each) for each in record]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from autosubnet.training.path_experiment import tell_score
 from autosubnet.training.path_loop import Epoch
 from autosubnet.training.path_problem import PathProblem
+from autosubnet.training.results import tell_score
 
 _SHADES = "▁▂▃▄▅▆▇█"
 _WIDEST = 72

@@ -73,6 +73,11 @@ class Result:
         )  # fmt: skip
 
 
+def tell_score(measure: str, value: float) -> str:
+    """Return a score in words: an accuracy in percent, a perplexity as it is."""
+    return f"{value:.2%}" if measure == "accuracy" else f"{value:,.1f}"
+
+
 def tell_difference(value: float | None) -> str:
     """Return a difference of outputs in words: ``"1.2e-13"``, ``"0, bit for bit"`` or ``"not checked"``."""
     if value is None:
