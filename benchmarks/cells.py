@@ -51,7 +51,6 @@ from autosubnet.training.path_problem import Paths
 from autosubnet.training.path_settings import PathSettings
 
 RESULTS = Path(__file__).parent / "results" / "cells.json"
-ALPHAS = (0.3, 0.5, 0.7)
 THRESHOLD = 1e-3
 MOMENTA = (0.5, 0.999)
 CHANNELS, CELLS = 4, 3
@@ -59,12 +58,14 @@ FULL: dict[str, Any] = {
     "search": {"images": 2560, "epochs": 8, "batch_size": 64, "path_lr": 0.01, "lambda_step": 0.003},
     "training": {"images": 10_000, "epochs": 5, "batch_size": 64, "lr": 0.025, "channels": 8, "cells": 3},
     "test": 10_000,
+    "alphas": [0.3, 0.5, 0.7],
     "random": 3,
 }
 QUICK: dict[str, Any] = {
     "search": {"images": 32, "epochs": 1, "batch_size": 16, "path_lr": 0.01, "lambda_step": 0.003},
     "training": {"images": 16, "epochs": 1, "batch_size": 16, "lr": 0.025, "channels": 2, "cells": 3},
     "test": 20,
+    "alphas": [0.5],
     "random": 1,
 }
 LIKE = "AdamHAPG, alpha 0.5"  # what random cells and H2SPG are given the size of
@@ -271,7 +272,7 @@ def h2spg(task: Task, share: float) -> dict[str, Any]:
 def work(task: Task, runs: dict[str, Any]) -> dict[str, Callable[[], dict[str, Any]]]:
     """Return what makes each row; some need the row of AdamHAPG, which comes ahead of them."""
     found: dict[str, Callable[[], dict[str, Any]]] = {}
-    for alpha in ALPHAS:
+    for alpha in task.settings["alphas"]:
         found[f"AdamHAPG, alpha {alpha}"] = partial(of_genotype, task, partial(adamhapg, alpha=alpha))
         found[f"Adam, alpha {alpha}"] = partial(of_genotype, task, partial(adam, alpha=alpha))
     found["DARTS, first order"] = partial(of_genotype, task, darts)

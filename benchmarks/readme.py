@@ -243,6 +243,45 @@ def exports() -> str:
     return "\n".join([*lines, *(["", *told] if told else [])])
 
 
+def recurrent() -> str:
+    result = _read("recurrent")
+    found, text, networks = result["search"], result["text"], result["networks"]
+    sizes, schedule = result["settings"]["search"], result["settings"]["training"]
+    seconds = found["seconds"] + sum(row["seconds"] for row in networks.values())
+    lines = [
+        f"{text['name']}, {text['words']:,} words to train on, {text['vocabulary']:,} different ones; "
+        f"{sizes['epochs']} epochs of search at size {sizes['size']}, which left {found['paths']} of 144 paths and "
+        f"{found['nodes']} of 8 nodes; {schedule['epochs']} epochs of each training "
+        f"(`{result['command']}`, {seconds / 60:.0f} minutes):",
+        "",
+        "| language model | size | parameters | validation perplexity | test perplexity |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in networks.items():
+        lines.append(f"| {name} | {row['size']} | {row['num_params']:,} | {row['valid']:.1f} | {row['test']:.1f} |")
+    return "\n".join(lines)
+
+
+def cells() -> str:
+    result = _read("cells")
+    sizes, schedule, supernet = (result["settings"][each] for each in ("search", "training", "supernet"))
+    lines = [
+        f"DARTS' supernet with {supernet['cells']} cells of {supernet['channels']} channels, {sizes['epochs']} epochs "
+        f"of search on {sizes['images']:,} images of {result['settings']['data']}, averaged to half their size; what "
+        f"is found is trained from new weights, genotypes at {schedule['cells']} cells of {schedule['channels']} "
+        f"channels, for {schedule['epochs']} epochs on {schedule['images']:,} (`{result['command']}`):",
+        "",
+        "| search | accuracy | parameters | zero paths | zero nodes | skips among the paths left |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in result["runs"].items():
+        lines.append(
+            f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {row['zero_paths']} of {row['paths']} | "
+            f"{row['zero_nodes']} of {row['nodes']} | {row['skips']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
 def _spread(values: list[float], factor: float) -> str:
     spread = stdev(values) if len(values) > 1 else 0.0
     return f"{factor * mean(values):.1f} ± {factor * spread:.1f}"

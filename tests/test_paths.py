@@ -84,6 +84,54 @@ def test_paths_are_searched_by_the_optimizers_of_sparsenas(kind: str) -> None:
     assert subnet.meta["autosubnet"].relative_difference <= 1e-9
 
 
+def test_operators_and_paths_are_searched_at_once() -> None:
+    """Two views of one model, two optimizers on parameters of their own, one construction."""
+    model = settled(Paths(), X)
+    operators = AutoSubnet(model, X)
+    oto = AutoSubnet(model, X, architecture_weights=True)
+    weights = operators.h2spg(lr=0.01, total_steps=60, target_group_sparsity=0.4)
+    architecture = oto.adamhapg(lr=0.02, lam=0.3, alpha=1.0)
+    held = [{p for each in optimizer.param_groups for p in each["params"]} for optimizer in (weights, architecture)]
+    assert not held[0] & held[1]
+    assert held[0] | held[1] == set(oto.model.parameters())
+    goal = example(3, 6)
+    for _ in range(60):
+        oto.model.zero_grad()
+        (oto.model.train()(X) - goal).square().mean().backward()
+        architecture.step()
+        weights.step()
+    architecture.derive()
+    names = {part.name for group in oto.paths for part in group.slices}
+    gone = {name for name in names if not oto.model.get_parameter(name).any()}
+    (operator,) = (group.name for group in weights.chosen)
+    subnet = oto.construct_subnet()
+    assert 0 < len(gone) < len(names)
+    assert not gone & {name for name, _ in subnet.named_parameters()}
+    assert operator not in left(subnet)
+    assert subnet.meta["autosubnet"].relative_difference <= 1e-9
+
+
+def test_paths_and_operators_that_cut_the_output_off_together_are_told() -> None:
+    """Each alone leaves a way."""
+
+    class TwoWays(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.a(x) + self.b(x)
+
+    model = settled(TwoWays(), X)
+    operators, oto = AutoSubnet(model, X), AutoSubnet(model, X, architecture_weights=True)
+    assert operators.is_valid(["a"])
+    operators._set_zero([group for group in operators.groups if group.name == "a"])
+    oto.construct_subnet()
+    oto.model.get_parameter(oto.paths[0].slices[1].name).data.zero_()
+    with pytest.warns(AutoSubnetWarning, match="constant"):
+        oto.construct_subnet()
+
+
 def test_a_second_search_has_weights_of_its_own() -> None:
     """On a subnet of the first, whose trained weights stay; or on a model that uses the name itself."""
     first = AutoSubnet(settled(Paths(), X), X, architecture_weights=True)
