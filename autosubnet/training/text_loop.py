@@ -61,7 +61,7 @@ def train(
         title: what the progress bar is called.
         console: where the progress bar goes; standard output if ``None``.
         checkpoint: see :meth:`autosubnet.training.checkpoint.Run.complete`.
-        about: the settings of the run, by name; the checkpoint of a run with others is refused.
+        about: the settings of the run, by name; the checkpoint of a run with others, or on another text, is refused.
 
     Returns:
         What every epoch ended with: ``loss``, the mean of the training, and ``perplexity``, on the validation part with
@@ -81,7 +81,8 @@ def train(
     best = copy.deepcopy(model.to(device))
     # Plain gradient descent until averages begin: torch's with the second step after t0.
     optimizer = ASGD(model.parameters(), lr, lambd=0, t0=math.inf, weight_decay=WEIGHT_DECAY)
-    run = Run({"optimizer": optimizer, "model": model, "best": best}, torch.Generator(), about or {})
+    text = {"words": str(len(data.train)), "vocabulary": str(len(data.vocabulary))}
+    run = Run({"optimizer": optimizer, "model": model, "best": best}, torch.Generator(), {**(about or {}), **text})
 
     def train_epoch(record: Sequence[dict[str, float]]) -> dict[str, float]:
         progress.update(task, completed=len(record) * len(pairs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,9 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     trained(1, tmp_path / "run.pt")
     with pytest.raises(StateError, match="lr is 8 there and 9 here"):
         text_loop.train(network(), text(), epochs=2, checkpoint=tmp_path / "run.pt", about={"lr": "9"}, **OPTIONS)
+    shorter = replace(text(), train=text().train[:150])
+    with pytest.raises(StateError, match="words is 200 there and 150 here"):
+        text_loop.train(network(), shorter, epochs=2, checkpoint=tmp_path / "run.pt", about={"lr": "8"}, **OPTIONS)
 
 
 def test_a_training_needs_an_epoch() -> None:
