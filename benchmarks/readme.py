@@ -275,6 +275,9 @@ def cells() -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in result["runs"].items():
+        if "refused" in row:
+            lines.append(f"| {name} | nothing is left: {row['refused']} | | | | |")
+            continue
         lines.append(
             f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {row['zero_paths']} of {row['paths']} | "
             f"{row['zero_nodes']} of {row['nodes']} | {row['skips']:.0%} |"
