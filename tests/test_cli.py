@@ -36,7 +36,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_search_writes_every_file_that_it_promises(searched: tuple[Path, str]) -> None:
     out, _ = searched
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    promised = {"subnet.onnx", "supernet.onnx", "result.json", "report.html"}
+    promised = {"subnet.onnx", "supernet.onnx", "config.toml", "result.json", "report.html"}
     pictures = {"graph_before.svg", "segments.svg", "graph_after.svg"}
     assert promised | pictures <= files
     assert any(name.startswith("subnet/") and name.endswith(".safetensors") for name in files)
@@ -96,11 +96,11 @@ def test_report_is_one_page_that_needs_no_network(searched: tuple[Path, str]) ->
     ("arguments", "message"),
     [
         (["search", "dmo"], "did you mean demo?"),
-        (["search", "demo", "--data", "mnist"], "there are digits and fashion-mnist"),
+        (["search", "demo", "--data", "mnist"], "--data is 'mnist': Input should be 'digits' or 'fashion-mnist'"),
         (["search", "demo", "--batch-size", "5000"], "between 1 and the 1437 images"),
-        (["search", "demo", "--epochs", "0"], "at least one epoch"),
-        (["search", "demo", "--width", "-1"], "width above 0"),
-        (["search", "demo", "--sparsity", "1.5"], "1.5"),
+        (["search", "demo", "--epochs", "0"], "--epochs is 0: Input should be greater than or equal to 1"),
+        (["search", "demo", "--width", "-1"], "--width is -1.0: Input should be greater than 0"),
+        (["search", "demo", "--sparsity", "1.5"], "--sparsity is 1.5: Input should be less than or equal to 1"),
         (["search", "timm:resnet10t", "--width", "0.5"], "leave that argument out"),
         (["inspect", "torchvision:resnt18"], "did you mean torchvision:resnet18"),
     ],
@@ -112,6 +112,7 @@ def test_mistakes_get_one_sentence_and_exit_code(arguments: list[str], message: 
     assert message in result.stderr
     assert "Traceback" not in result.output
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_cannot_be_made(tmp_path: Path) -> None:

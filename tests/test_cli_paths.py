@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import tomllib
 from pathlib import Path
 
 import onnxruntime
@@ -55,7 +56,9 @@ def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) ->
     out, screen = searched
     names = {path.name for path in out.iterdir()}
     pictures = {"normal.svg", "reduce.svg", "normal_weights.svg", "reduce_weights.svg", "accuracy.svg"}
-    assert names == {"genotype.json", "result.json", "subnet", "subnet.onnx", *pictures}
+    assert names == {"genotype.json", "config.toml", "result.json", "subnet", "subnet.onnx", *pictures}
+    settings = tomllib.loads((out / "config.toml").read_text("utf-8"))
+    assert (settings["supernet"], settings["method"], settings["lambda_step"]) == ("darts", "adamhapg", 0.3)
     result = json.loads((out / "result.json").read_text("utf-8"))
     cells = Genotype.from_json((out / "genotype.json").read_text("utf-8"))
     left = sum(len(paths) for cell in (cells.normal, cells.reduce) for paths in cell.values())
@@ -86,6 +89,8 @@ def test_the_network_of_a_genotype_is_trained(searched: tuple[Path, str], tmp_pa
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "network" / "result.json").read_text("utf-8"))
     assert f"{result['num_params']:,}" in done.output
+    settings = tomllib.loads((tmp_path / "network" / "config.toml").read_text("utf-8"))
+    assert settings["genotype"] == str((out / "genotype.json").resolve())
     network = load_subnet(tmp_path / "network" / "network").eval()
     own = {name: p for name, p in network.named_parameters() if not name.startswith("auxiliary.")}
     assert sum(p.numel() for p in own.values()) == result["num_params"]
@@ -161,8 +166,8 @@ def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
     [
         (["search", "demo", "--alpha", "1"], "--alpha says nothing to --method h2spg"),
         (["search", "darts", "--method", "hapg", "--flops", "5"], "--flops says nothing to --method hapg"),
-        (["search", "darts", "--method", "hapg", "--order", "third"], "one of first, second"),
-        (["search", "darts", "--method", "hapg", "--space", "outer"], "one of full, cherry_picked"),
+        (["search", "darts", "--method", "hapg", "--order", "third"], "Input should be 'first' or 'second'"),
+        (["search", "darts", "--method", "hapg", "--space", "outer"], "Input should be 'full' or 'cherry_picked'"),
         (["train", "nowhere.json"], "cannot be read"),
         (["train", "recurrent.json", "--channels", "4"], "--channels says nothing to the cells in recurrent.json"),
         (["train", "recurrent.json", "--data", "digits"], "--data says nothing to the cells in recurrent.json"),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 try:
     import typer
@@ -19,12 +18,10 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error.name} is not installed; try: pip install 'autosubnet[all]'") from error
 
-from autosubnet.errors import AutoSubnetError, InputError
+from autosubnet.errors import AutoSubnetError
 
 if TYPE_CHECKING:
     from autosubnet.viz.report import Row
-
-Settings = TypeVar("Settings")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console(emoji=False)
@@ -50,25 +47,6 @@ def one_sentence_errors() -> Iterator[None]:
         return
     Console(stderr=True, emoji=False).print(message, style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1)
-
-
-def arguments(kind: type[Settings], given: Mapping[str, Any], whose: str) -> Settings:
-    """Return settings from the options that were given, with defaults of their own for all others.
-
-    Args:
-        kind: a dataclass.
-        given: options by name, ``None`` for those that were left out.
-        whose: what takes these settings, for the error.
-
-    Raises:
-        InputError: an option was given that the settings do not have.
-    """
-    said = {name: value for name, value in given.items() if value is not None}
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # dataclasses have no type of their own
-    for name in said:
-        if name not in known:
-            raise InputError(f"--{name.replace('_', '-')} says nothing to {whose}; leave it out.")
-    return kind(**said)
 
 
 def typed_command() -> str:

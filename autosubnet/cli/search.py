@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autosubnet.cli.inspect_model import NAMES
-from autosubnet.cli.screen import JSON_HELP, app, arguments, one_sentence_errors, progress, show_result, typed_command
+from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
+from autosubnet.cli.settings import Config, told
+from autosubnet.errors import InputError
+from autosubnet.training.config import Given, make_settings
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.settings import Settings
 
@@ -32,17 +36,20 @@ _OPERATORS, _PATHS = "Search over operators (h2spg)", "Search over paths (hapg, 
 
 @app.command()
 def search(
-    supernet: Annotated[str, typer.Argument(help=NAMES)],
-    method: Annotated[Method, typer.Option(help="what is driven to zero: operators, or paths")] = Method.h2spg,
+    supernet: Annotated[str | None, typer.Argument(help=NAMES)] = None,
+    config: Config = None,
+    method: Annotated[
+        Method | None, typer.Option(help="what is driven to zero: operators with h2spg (else), or paths")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="digits (else) or fashion-mnist; nothing for darts_rnn")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="where the files of fashion-mnist are, or a text for darts_rnn")
     ] = None,
     out: Annotated[Path, typer.Option(help="the folder to fill")] = Path("autosubnet-out"),
     epochs: Annotated[int | None, typer.Option(help="passes over the images; else 20, for paths 50")] = None,
-    batch_size: Annotated[int, typer.Option(help="images a step")] = 64,
+    batch_size: Annotated[int | None, typer.Option(help="images a step; else 64")] = None,
     lr: Annotated[float | None, typer.Option(help="learning rate at the start; else that of the method")] = None,
-    seed: Annotated[int, typer.Option(help="of weights, data order and search")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of weights, data order and search; else 0")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     sparsity: Annotated[
@@ -84,16 +91,25 @@ def search(
     With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts and darts_rnn
     or into the sums and concats of any other model.
     """
-    given = {name: value for name, value in locals().items() if name not in ("method", "out", "resume", "as_json")}
+    arguments = locals()
     screen = progress(as_json=as_json)
     with one_sentence_errors():
-        if method is Method.h2spg:
-            rows = _operators(arguments(Settings, given, "--method h2spg"), out, screen, resume=resume)
+        given = told(arguments)
+        chosen = _method(given)
+        to = f"--method {chosen.value}"
+        if chosen is Method.h2spg:
+            rows = _operators(make_settings(Settings, given, to), out, screen, resume=resume)
         else:
-            given["method"] = method.value
-            rows = _paths(arguments(PathSettings, given, f"--method {method}"), out, screen, resume=resume)
+            rows = _paths(make_settings(PathSettings, given, to), out, screen, resume=resume)
         if rows is not None:  # one of several processes tells
-            show_result(f"{supernet}, {method.value}", rows, out, as_json=as_json)
+            show_result(f"{given['supernet'].value}, {chosen.value}", rows, out, as_json=as_json)
+
+
+def _method(given: Mapping[str, Given]) -> Method:
+    method = given.get("method", Given(Method.h2spg, ""))
+    if method.value not in list(Method):
+        raise InputError(f"{method.place} is {method.value!r}; choose one of {', '.join(Method)}.")
+    return Method(method.value)
 
 
 def _operators(settings: Settings, out: Path, screen: Console, *, resume: bool) -> tuple[Row, ...] | None:

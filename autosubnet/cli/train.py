@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from autosubnet.cli.screen import JSON_HELP, app, arguments, one_sentence_errors, progress, show_result, typed_command
+from autosubnet.cli.screen import JSON_HELP, app, one_sentence_errors, progress, show_result, typed_command
+from autosubnet.cli.settings import Config, told
+from autosubnet.training.cell_settings import CellSettings
+from autosubnet.training.config import make_settings
 
 _IMAGES, _TEXTS = "Cells of darts, for images", "The cell of darts_rnn, for texts"
 
 
 @app.command()
 def train(
-    genotype: Annotated[Path, typer.Argument(help="the genotype.json that a search over darts or darts_rnn wrote")],
+    genotype: Annotated[
+        Path | None, typer.Argument(help="the genotype.json that a search over darts or darts_rnn wrote")
+    ] = None,
+    config: Config = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="where the files of fashion-mnist are, or the three of a text")
     ] = None,
@@ -24,7 +30,7 @@ def train(
     lr: Annotated[
         float | None, typer.Option(help="learning rate: else 0.025, which a cosine takes to zero; for texts 20")
     ] = None,
-    seed: Annotated[int, typer.Option(help="of weights, data order and everything random")] = 0,
+    seed: Annotated[int | None, typer.Option(help="of weights, data order and everything random; else 0")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run into OUT was interrupted")] = False,
     as_json: Annotated[bool, typer.Option("--json", help=JSON_HELP)] = False,
     data: Annotated[str | None, typer.Option(help="digits (else) or fashion-mnist", rich_help_panel=_IMAGES)] = None,
@@ -52,12 +58,14 @@ def train(
     The cells of darts are stacked, and trained on images. That of darts_rnn becomes a language model, for Python's own
     help or the text in --data-dir: train.txt, valid.txt and test.txt, as those of Penn Treebank.
     """
-    given = {name: value for name, value in locals().items() if name not in ("out", "resume", "as_json")}
+    arguments = locals()
     with one_sentence_errors():
         from autosubnet.training.cell_experiment import run, settings_for
 
-        kind = settings_for(genotype)
-        settings = arguments(kind, given, f"the cells in {genotype}")
+        given = told(arguments)
+        genotype = given["genotype"].value if "genotype" in given else None
+        kind = settings_for(Path(genotype)) if isinstance(genotype, (str, Path)) else CellSettings
+        settings = make_settings(kind, given, f"the cells in {genotype}")
         result = run(settings, out, typed_command(), progress(as_json=as_json), resume=resume)
         if result is not None:  # one of several processes tells
-            show_result(f"the network of {genotype}", result.rows(), out, as_json=as_json)
+            show_result(f"the network of {settings.genotype}", result.rows(), out, as_json=as_json)

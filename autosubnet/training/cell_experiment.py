@@ -19,7 +19,7 @@ from autosubnet.training.cell_images import ImageCells
 from autosubnet.training.cell_problem import CellProblem, read_genotype
 from autosubnet.training.cell_settings import CellSettings, RecurrentSettings
 from autosubnet.training.cell_texts import TextCells
-from autosubnet.training.folder import checkpoint_in, make_folder
+from autosubnet.training.folder import begin
 from autosubnet.training.results import tell_score
 from autosubnet.viz.report import Row
 
@@ -101,9 +101,8 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training.
     """
-    make_folder(out)
     problem = build(settings)
-    checkpoint = checkpoint_in(out, resume=resume)
+    checkpoint = begin(out, settings, resume=resume)
     epochs = problem.train(console, checkpoint)
     if not Accelerator().is_main_process:
         return None

@@ -49,9 +49,11 @@ class ImageCells:
         """Load the data.
 
         Raises:
-            InputError: see :class:`ImageCells` and :func:`autosubnet.training.data.load`.
+            InputError: see :class:`ImageCells`, :func:`autosubnet.training.data.load` and :func:`loop.num_steps`.
         """
-        return cls(genotype, load(settings.data, settings.data_dir), settings)
+        data = load(settings.data, settings.data_dir)
+        loop.num_steps(data.train, settings.batch_size, settings.epochs)  # what is wrong shows before anything is written
+        return cls(genotype, data, settings)
 
     @property
     def num_params(self) -> int:

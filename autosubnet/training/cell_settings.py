@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from autosubnet.training.fields import Count, Data, NotNegative, Positive, Seed, Share, Size
+
 
 @dataclass(frozen=True)
 class CellSettings:
@@ -26,17 +28,17 @@ class CellSettings:
     """
 
     genotype: Path
-    data: str = "digits"
+    data: Data = "digits"
     data_dir: Path | None = None
-    epochs: int = 600
-    batch_size: int = 96
-    lr: float = 0.025
-    channels: int = 36
-    cells: int = 20
-    cutout: int = 0
-    drop_path: float = 0.2
-    auxiliary_weight: float = 0.4
-    seed: int = 0
+    epochs: Count = 600
+    batch_size: Count = 96
+    lr: Positive = 0.025
+    channels: Count = 36
+    cells: Count = 20
+    cutout: Size = 0
+    drop_path: Share = 0.2
+    auxiliary_weight: NotNegative = 0.4
+    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,10 @@ class RecurrentSettings:
 
     genotype: Path
     data_dir: Path | None = None
-    epochs: int = 4000
-    batch_size: int = 64
-    lr: float = 20.0
-    size: int = 850
-    window: int = 35
-    dropout: float = 1.0
-    seed: int = 0
+    epochs: Count = 4000
+    batch_size: Count = 64
+    lr: Positive = 20.0
+    size: Count = 850
+    window: Count = 35
+    dropout: NotNegative = 1.0
+    seed: Seed = 0

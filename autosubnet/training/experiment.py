@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from autosubnet.subnet.report import Report
 from autosubnet.supernets import create
 from autosubnet.training import loop, measure
 from autosubnet.training.data import ImageData, load
-from autosubnet.training.folder import checkpoint_in, make_folder
+from autosubnet.training.folder import CHECKPOINT, begin
 from autosubnet.training.page import make_page
 from autosubnet.training.results import Figures, Result
 from autosubnet.training.settings import Settings
@@ -69,7 +70,7 @@ def search(
     data: ImageData,
     settings: Settings,
     console: Console | None = None,
-    checkpoint: Path | None = None,
+    start: Callable[[], Path | None] = lambda: None,
 ) -> Search:
     """Train the model once with H2SPG and construct its subnet; both end up on the CPU.
 
@@ -78,7 +79,8 @@ def search(
         data: what it is trained on.
         settings: how.
         console: where the progress bar goes.
-        checkpoint: see :func:`autosubnet.training.loop.train`.
+        start: is called ahead of the training, when nothing was refused; returns the checkpoint for
+            :func:`autosubnet.training.loop.train`.
 
     Raises:
         AutoSubnetError: whatever the stages raise.
@@ -94,7 +96,8 @@ def search(
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
     )
-    start = time.perf_counter()
+    checkpoint = start()
+    begun = time.perf_counter()
     losses = loop.train(
         model,
         optimizer,
@@ -108,7 +111,7 @@ def search(
         checkpoint=checkpoint,
         about={name: str(value) for name, value in asdict(settings).items() if name != "data_dir"},
     )
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - begun
     model.cpu()
     return Search(oto, oto.construct_subnet(), optimizer.progress().chosen, losses, seconds)
 
@@ -135,10 +138,8 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training.
     """
-    make_folder(out)
     model, data = build(settings, load(settings.data, settings.data_dir))
-    checkpoint = checkpoint_in(out, resume=resume)
-    found = search(model, data, settings, console, checkpoint)
+    found = search(model, data, settings, console, lambda: begin(out, settings, resume=resume))
     if not Accelerator().is_main_process:
         return None
     images = data.test.tensors[0][:_EXAMPLES]
@@ -158,7 +159,7 @@ def run(
     }
     result = _result(found, figures, settings, command)
     _write(found, result, out)
-    checkpoint.unlink()
+    (out / CHECKPOINT).unlink()
     return result
 
 

@@ -15,7 +15,7 @@ from autosubnet.api import remove_zeros
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.training import measure
-from autosubnet.training.folder import checkpoint_in, make_folder
+from autosubnet.training.folder import begin
 from autosubnet.training.path_images import ImagePaths
 from autosubnet.training.path_loop import Epoch, search_paths
 from autosubnet.training.path_problem import Cell, PathProblem
@@ -104,12 +104,11 @@ def run(
     Raises:
         AutoSubnetError: whatever the stages raise, input errors before any training; no path is left.
     """
-    make_folder(out)
     problem = build(settings)
     model = problem.model
     part, example = problem.captured()
     before = (measure.num_params(model), measure.multiply_adds(part, *example))
-    checkpoint = checkpoint_in(out, resume=resume)
+    checkpoint = begin(out, settings, resume=resume)
     start = time.perf_counter()
     architecture, epochs = search_paths(
         problem, settings, watch=lambda done, step: watch(problem, done, step), checkpoint=checkpoint

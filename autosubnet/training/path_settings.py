@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from autosubnet.training.fields import Count, Data, NotNegative, Positive, Seed, Share
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,19 @@ class PathSettings:
     """
 
     supernet: str = "darts"
-    method: str = "adamhapg"
-    data: str | None = None
+    method: Literal["hapg", "adamhapg"] = "adamhapg"
+    data: Data | None = None
     data_dir: Path | None = None
-    epochs: int = 50
-    batch_size: int = 64
-    lr: float | None = None
-    path_lr: float | None = None
-    lambda_step: float = 0.01
-    alpha: float = 0.5
-    order: str = "first"
-    channels: int = 16
-    cells: int = 8
-    space: str = "full"
-    size: int = 300
-    window: int = 35
-    seed: int = 0
+    epochs: Count = 50
+    batch_size: Count = 64
+    lr: Positive | None = None
+    path_lr: Positive | None = None
+    lambda_step: NotNegative = 0.01
+    alpha: Share = 0.5
+    order: Literal["first", "second"] = "first"
+    channels: Count = 16
+    cells: Count = 8
+    space: Literal["full", "cherry_picked"] = "full"
+    size: Count = 300
+    window: Count = 35
+    seed: Seed = 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from autosubnet.training.fields import Count, Data, Positive, Seed, Share
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,18 @@ class Settings:
         flops: floating-point operations for one image that it may take.
         width: factor on the channels of the demo supernet, ``None`` for other supernets.
         seed: of the weights, the order of the images and the search.
+        method: what drives operators to zero.
     """
 
     supernet: str = "demo"
-    data: str = "digits"
+    data: Data = "digits"
     data_dir: Path | None = None
-    epochs: int = 20
-    batch_size: int = 64
-    lr: float = 0.05
-    sparsity: float | None = None
-    num_params: float | None = None
-    flops: float | None = None
-    width: float | None = None
-    seed: int = 0
+    epochs: Count = 20
+    batch_size: Count = 64
+    lr: Positive = 0.05
+    sparsity: Share | None = None
+    num_params: Positive | None = None
+    flops: Positive | None = None
+    width: Positive | None = None
+    seed: Seed = 0
+    method: Literal["h2spg"] = "h2spg"
