@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from autosubnet.optim import H2SPG, HAPG, AdamHAPG, carry_optimizer
 from autosubnet.paths import with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
+from autosubnet.subnet.node_costs import flops_by_node
 from autosubnet.subnet.report import constant
 
 if TYPE_CHECKING:
@@ -347,6 +349,21 @@ class AutoSubnet:
             .costs(("num_params", "flops"))
             .without(self._resolve(without))
         )
+
+    def compute_vertex_costs(self) -> dict[str, dict[str, float]]:
+        """Return ``num_params`` and ``flops`` of every vertex, by its name, for one example in eval mode.
+
+        A parameter that several vertices use counts for each by its share; FLOPs as in :meth:`compute_flops`.
+        """
+        parameters, flops = dict(self.model.named_parameters()), flops_by_node(self._view)
+        users = Counter(name for vertex in self.graph.vertices for name in vertex.variables)
+        return {
+            vertex.name: {
+                "num_params": sum(parameters[name].numel() / users[name] for name in vertex.variables),
+                "flops": flops.get(vertex.name, 0.0),
+            }
+            for vertex in self.graph.vertices
+        }
 
     def compute_flops(self, module: nn.Module | None = None) -> int:
         """Return the floating-point operations for one example (two a multiply-add), in eval mode.

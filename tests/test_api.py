@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import prune
 
 import autosubnet
-from autosubnet import AutoSubnet
+from autosubnet import AutoSubnet, supernets
 from autosubnet.errors import AutoSubnetWarning, BudgetError, GroupError, InputError
 from autosubnet.subnet import Report
 
@@ -536,3 +536,25 @@ def test_hooks_on_gradients_are_noted() -> None:
     (note,) = oto.construct_subnet().meta["autosubnet"].training_notes
     assert "a.weight" in note
     assert "hooks" in note
+
+
+@pytest.mark.parametrize("name", ["demo", "timm:test_vit"])
+def test_the_costs_of_the_vertices_add_up_to_those_of_the_model(name: str) -> None:
+    oto = AutoSubnet(supernets.create(name))
+    costs = oto.compute_vertex_costs()
+    assert list(costs) == [vertex.name for vertex in oto.graph.vertices]
+    assert sum(each["num_params"] for each in costs.values()) == pytest.approx(oto.compute_num_params())
+    assert sum(each["flops"] for each in costs.values()) == oto.compute_flops()
+
+
+def test_a_shared_parameter_counts_for_each_vertex_by_its_share() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(torch.relu(self.linear(x)))
+
+    costs = AutoSubnet(Twice(), torch.randn(2, 4)).compute_vertex_costs()
+    assert [each for each in costs.values() if any(each.values())] == [{"num_params": 10.0, "flops": 32.0}] * 2

@@ -37,7 +37,7 @@ def test_search_writes_every_file_that_it_promises(searched: tuple[Path, str]) -
     out, _ = searched
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     promised = {"subnet.onnx", "supernet.onnx", "config.toml", "result.json", "report.html"}
-    pictures = {"graph_before.svg", "segments.svg", "graph_after.svg"}
+    pictures = {"graph_before.svg", "segments.svg", "graph_after.svg", "training.svg"}
     assert promised | pictures <= files
     assert any(name.startswith("subnet/") and name.endswith(".safetensors") for name in files)
     assert any(name.startswith("subnet/") and name.endswith(".py") for name in files)
@@ -70,6 +70,9 @@ def test_result_records_what_was_measured_and_how(searched: tuple[Path, str]) ->
     assert result["command"].startswith("autosubnet search demo --data digits")
     assert result["settings"]["width"] == 0.125
     assert result["environment"]["torch"]
+    assert [each["phase"] for each in result["history"]] == ["training", "training"]  # of the step behind each epoch
+    assert [each["num_zero"] for each in result["history"]] == [3, 3]
+    assert all(set(result["removed"]) < set(each["scores"]) for each in result["history"])
 
 
 def test_saved_subnet_and_onnx_compute_the_same(searched: tuple[Path, str]) -> None:
@@ -86,10 +89,16 @@ def test_report_is_one_page_that_needs_no_network(searched: tuple[Path, str]) ->
     out, _ = searched
     page = (out / "report.html").read_text("utf-8")
     result = json.loads((out / "result.json").read_text("utf-8"))
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert not any(word in page for word in ("<script", "<link", "@import", 'src="http'))
     for text in (*result["removed"], tell_difference(result["max_difference"]), result["command"], "subnet.onnx"):
         assert text in page
+    costs = page.partition('<table class="costs">')[2].partition("</table>")[0]
+    fates = {name: fate for fate, name in re.findall(r'<tr class="(\w+)"><td><code>(\w+)</code>', costs)}
+    assert {name for name, fate in fates.items() if fate == "removed"} == {
+        f"{group}_{part}" for group in result["removed"] for part in ("conv", "bn")
+    }
+    assert fates["linear"] == "kept"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class ImageCells:
             for module in dropped:
                 module.probability = settings.drop_path * epoch / settings.epochs
 
-        losses = loop.train(
+        epochs = loop.train(
             model,
             torch.optim.SGD(model.parameters(), settings.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
             self.data.train,
@@ -85,7 +85,7 @@ class ImageCells:
             checkpoint=checkpoint,
             about={name: str(value) for name, value in asdict(settings).items() if name != "data_dir"},
         )
-        return [{"loss": loss} for loss in losses]
+        return [{"loss": each.loss} for each in epochs]
 
     def captured(self) -> tuple[nn.Module, tuple[Tensor, ...]]:
         """Return the network, and images."""

@@ -15,16 +15,16 @@ from torch import fx, nn
 
 from autosubnet.api import AutoSubnet
 from autosubnet.export import export_onnx, save
+from autosubnet.optim import H2SPG
 from autosubnet.optim.schedule import Progress
 from autosubnet.subnet.report import Report
 from autosubnet.supernets import create
 from autosubnet.training import loop, measure
 from autosubnet.training.data import ImageData, load
 from autosubnet.training.folder import CHECKPOINT, begin
-from autosubnet.training.page import make_page
+from autosubnet.training.page import write_page
 from autosubnet.training.results import Figures, Result
 from autosubnet.training.settings import Settings
-from autosubnet.viz.report import Figure, write_report
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -38,7 +38,7 @@ class Search:
     oto: AutoSubnet
     subnet: fx.GraphModule
     removed: tuple[str, ...]
-    losses: list[float]
+    epochs: list[loop.Epoch]
     seconds: float
 
     @property
@@ -98,7 +98,7 @@ def search(
     )
     checkpoint = start()
     begun = time.perf_counter()
-    losses = loop.train(
+    epochs = loop.train(
         model,
         optimizer,
         data.train,
@@ -107,17 +107,25 @@ def search(
         seed=settings.seed,
         title=f"{settings.supernet} on {data.name}",
         status=lambda: _status(optimizer.progress()),
+        observe=lambda: _seen(oto, optimizer),
         console=console,
         checkpoint=checkpoint,
         about={name: str(value) for name, value in asdict(settings).items() if name != "data_dir"},
     )
     seconds = time.perf_counter() - begun
     model.cpu()
-    return Search(oto, oto.construct_subnet(), optimizer.progress().chosen, losses, seconds)
+    return Search(oto, oto.construct_subnet(), optimizer.progress().chosen, epochs, seconds)
 
 
 def _status(progress: Progress) -> str:
     return f"{progress.phase}, {progress.num_zero} of {progress.num_groups} groups at zero"
+
+
+def _seen(oto: AutoSubnet, optimizer: H2SPG) -> dict[str, Any]:
+    """Return what the curves of a search show, at the end of an epoch."""
+    progress = optimizer.progress()
+    scores = dict(zip((group.name for group in oto.groups), optimizer.scores.tolist(), strict=True))
+    return {"phase": progress.phase, "num_zero": progress.num_zero, "scores": scores}
 
 
 def run(
@@ -158,7 +166,9 @@ def run(
         for name, network in networks.items()
     }
     result = _result(found, figures, settings, command)
-    _write(found, result, out)
+    result.write(out / "result.json")
+    save(found.subnet, out / "subnet")
+    write_page(result, found.oto, found.subnet, out)
     (out / CHECKPOINT).unlink()
     return result
 
@@ -173,25 +183,10 @@ def _result(found: Search, figures: dict[str, Figures], settings: Settings, comm
         max_difference=report.max_difference,
         relative_difference=report.relative_difference,
         dtype=report.dtype,
-        losses=tuple(found.losses),
+        losses=tuple(each.loss for each in found.epochs),
+        history=tuple(each.seen for each in found.epochs),
         seconds=found.seconds,
         settings={**asdict(settings), "data_dir": str(settings.data_dir or "")},
         command=command,
         environment=measure.environment(),
     )
-
-
-def _write(found: Search, result: Result, out: Path) -> None:
-    """Write all but the ONNX files."""
-    result.write(out / "result.json")
-    save(found.subnet, out / "subnet")
-    after = AutoSubnet(found.subnet, found.oto.example_inputs)
-    pictures = (
-        ("segments.svg", "What could be removed, and what was.", found.oto.visualize("groups")),
-        ("graph_after.svg", "The subnet: every operator that is left.", after.visualize("trace")),
-        ("graph_before.svg", "The supernet: every operator, coloured by its kind.", found.oto.visualize("trace")),
-    )
-    for name, _, picture in pictures:
-        picture.save(out / name)
-    figures = tuple(Figure(caption, picture.svg) for _, caption, picture in pictures)
-    write_report(make_page(result, found.oto, found.report.notes, figures), out / "report.html")

@@ -9,6 +9,7 @@ Any ``torch.optim.Optimizer`` fits, so that a search and its baseline differ in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autosubnet.errors import InputError
 from autosubnet.training.checkpoint import Run
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch ended with.
+
+    Attributes:
+        loss: mean training loss.
+        seen: what was observed, plain data by name.
+    """
+
+    loss: float
+    seen: Mapping[str, Any]
 
 
 def num_steps(part: TensorDataset, batch_size: int, epochs: int) -> int:
@@ -54,10 +68,11 @@ def train(
     begin_epoch: Callable[[int], None] = lambda epoch: None,
     title: str = "training",
     status: Callable[[], str] = str,
+    observe: Callable[[], Mapping[str, Any]] = dict,
     console: Console | None = None,
     checkpoint: Path | None = None,
     about: Mapping[str, str] | None = None,
-) -> list[float]:
+) -> list[Epoch]:
     """Train in place with a cosine schedule from the optimizer's learning rate to zero.
 
     Args:
@@ -73,12 +88,13 @@ def train(
         begin_epoch: is told the number of each epoch, from 0, ahead of it.
         title: what the progress bar is called.
         status: a few words on the state of the search, shown behind the bar.
+        observe: returns what is to be noted at the end of every epoch, as plain data.
         console: where the progress bar goes; standard output if ``None``.
         checkpoint: a file that is replaced after every epoch; if it is there, training goes on from it, bit for bit.
         about: the settings of the run, by name; the checkpoint of a run with others is refused.
 
     Returns:
-        The mean loss of every epoch.
+        What every epoch ended with.
 
     Raises:
         InputError: see :func:`num_steps`; or the batch size is no multiple of the number of processes.
@@ -97,9 +113,9 @@ def train(
     model, prepared, batches = accelerator.prepare(model, optimizer, loader)
     model.train()
 
-    def train_epoch(losses: Sequence[float]) -> float:
-        progress.update(task, completed=len(losses) * len(batches))
-        begin_epoch(len(losses))
+    def train_epoch(record: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        progress.update(task, completed=len(record) * len(batches))
+        begin_epoch(len(record))
         total = torch.zeros((), device=accelerator.device)
         for images, labels in batches:
             prepared.zero_grad()
@@ -113,11 +129,12 @@ def train(
             progress.update(task, advance=1, status=status())
         mean: float = accelerator.reduce(total, "mean").item() / len(batches)
         progress.update(task, loss=f"loss {mean:.3f}")
-        return mean
+        return asdict(Epoch(mean, observe()))
 
     with progress_bar(console, disable=not accelerator.is_main_process) as progress:
         task = progress.add_task(title, total=steps, loss="", status=status())
-        return run.complete(epochs, train_epoch, checkpoint, writes=accelerator.is_main_process)
+        record = run.complete(epochs, train_epoch, checkpoint, writes=accelerator.is_main_process)
+    return [Epoch(**each) for each in record]
 
 
 def progress_bar(console: Console | None = None, *, disable: bool = False) -> Progress:

@@ -1,48 +1,104 @@
-"""The words of the HTML report on a search."""
+"""The HTML report on a search: its words, its pictures and its curves."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
+from torch import fx
+
 from autosubnet.api import AutoSubnet
 from autosubnet.graph.groups import Group
+from autosubnet.graph.vertex import Vertex
+from autosubnet.subnet.report import Report
 from autosubnet.training.results import Result, tell_difference
-from autosubnet.viz.report import Figure, GroupLine, Page
+from autosubnet.viz.curves import save_figure
+from autosubnet.viz.report import CostLine, Figure, GroupLine, Page, write_report
+from autosubnet.viz.style import shape_text
+from autosubnet.viz.training_curves import search_curves
 
 FILES = (
     ("subnet.onnx", "the subnet for ONNX Runtime, checked against PyTorch"),
     ("subnet/", "its weights as safetensors, and the network as plain Python source"),
     ("supernet.onnx", "the trained supernet, to compare with"),
     ("graph_before.svg", "the operators of the supernet"),
+    ("training.svg", "loss, zero groups and scores by epoch"),
     ("segments.svg", "its segments, with what was removed"),
     ("graph_after.svg", "the operators of the subnet"),
     ("result.json", "every figure of this page"),
+    ("config.toml", "the settings: autosubnet search --config config.toml repeats the run"),
 )
+_ABOUT_CURVES = "By epoch; in the shaded ones, the projection phase, the chosen groups go to zero."
 
 
-def make_page(result: Result, oto: AutoSubnet, notes: tuple[str, ...], figures: tuple[Figure, ...]) -> Page:
-    """Return the report on a search.
+def write_page(result: Result, oto: AutoSubnet, subnet: fx.GraphModule, out: Path) -> None:
+    """Draw pictures into the folder ``out``, and write the page that shows them.
 
     Args:
         result: what was measured.
         oto: what was searched.
-        notes: remarks of the construction.
-        figures: pictures, in the order of the page.
+        subnet: what was constructed from it.
+        out: a folder.
     """
+    after = AutoSubnet(subnet, oto.example_inputs)
+    pictures = (
+        ("segments.svg", "What could be removed, and what was.", oto.visualize("groups")),
+        ("graph_after.svg", "The subnet: every operator that is left.", after.visualize("trace")),
+        ("graph_before.svg", "The supernet: every operator, coloured by its kind.", oto.visualize("trace")),
+    )
+    for name, _, picture in pictures:
+        picture.save(out / name)
+    zero, scores, phases = ([each[name] for each in result.history] for name in ("num_zero", "scores", "phase"))
+    save_figure(search_curves(result.losses, zero, scores, phases, result.removed), out / "training.svg")
+    curves = (Figure(_ABOUT_CURVES, (out / "training.svg").read_text("utf-8")),)
+    figures = tuple(Figure(caption, picture.svg) for _, caption, picture in pictures)
+    write_report(_page(result, oto, subnet.meta["autosubnet"], curves, figures), out / "report.html")
+
+
+def _page(
+    result: Result, oto: AutoSubnet, report: Report, curves: tuple[Figure, ...], figures: tuple[Figure, ...]
+) -> Page:
     removed = set(result.removed)
     return Page(
         title=f"{result.settings['supernet']} on {result.settings['data']}",
         summary=_summary(result),
         rows=result.rows(),
+        curves=curves,
         proof=_proof(result),
         groups=tuple(
             GroupLine(group.name, group.num_params, group.name in removed, _reason(oto, group)) for group in oto.groups
         ),
         refused=tuple((refusal.segment, refusal.reason) for refusal in oto.refused),
-        notes=notes,
+        notes=report.notes,
         figures=figures,
+        costs=_costs(oto, report),
         files=FILES,
         command=result.command,
         environment=result.environment,
     )
+
+
+def _costs(oto: AutoSubnet, report: Report) -> tuple[CostLine, ...]:
+    """Return a line for each vertex that costs something."""
+    removed, costs = set(report.removed_vertices), oto.compute_vertex_costs()
+    return tuple(
+        CostLine(
+            vertex.name,
+            vertex.label,
+            shape_text(vertex.shape),
+            costs[vertex.name]["num_params"],
+            costs[vertex.name]["flops"] / 2,
+            _fate(vertex, removed, report),
+        )
+        for vertex in oto.graph.vertices
+        if any(costs[vertex.name].values())
+    )
+
+
+def _fate(vertex: Vertex, removed: Collection[str], report: Report) -> str:
+    if vertex.name in removed:
+        return "removed"
+    return "narrowed" if any(name in report.kept for name in vertex.variables) else "kept"
 
 
 def _summary(result: Result) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from autosubnet.viz.report import Row
 
@@ -32,6 +34,7 @@ class Result:
         relative_difference: what of it is more than rounding, over the variation of the output over inputs.
         dtype: what the check computed in.
         losses: mean training loss of every epoch.
+        history: at the end of every epoch the phase of H2SPG, the number of zero groups, and the groups' scores.
         seconds: duration of the training.
         settings: the arguments of the search.
         command: what was typed.
@@ -46,6 +49,7 @@ class Result:
     relative_difference: float | None
     dtype: str | None
     losses: tuple[float, ...]
+    history: tuple[Mapping[str, Any], ...]
     seconds: float
     settings: dict[str, str | int | float | None]
     command: str

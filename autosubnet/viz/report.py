@@ -34,6 +34,18 @@ class GroupLine:
 
 
 @dataclass(frozen=True)
+class CostLine:
+    """One operator: its name, what it is, the shape of its output, what it costs, and what became of it."""
+
+    name: str
+    operator: str
+    shape: str
+    num_params: float
+    multiply_adds: float
+    fate: str
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture with its caption; ``svg`` is an SVG document."""
 
@@ -48,12 +60,14 @@ class Page:
     Attributes:
         title: a short line, such as ``"demo on digits"``.
         summary: one or two sentences that say what came out.
-        rows: supernet against subnet.
+        rows: supernet against subnet, or a network alone.
+        curves: plots of the training.
         proof: one or two sentences on the check of the outputs.
         groups: every group, in the order of the graph.
         refused: name and reason of every segment that looked removable and was kept for good.
         notes: remarks of the construction, each a sentence.
-        figures: pictures in the order of the page.
+        figures: pictures of the networks in the order of the page.
+        costs: every operator that costs something, in the order of the graph.
         files: name and purpose of every file beside the page.
         command: what was typed.
         environment: what the figures depend on, by name.
@@ -62,11 +76,13 @@ class Page:
     title: str
     summary: str
     rows: tuple[Row, ...]
+    curves: tuple[Figure, ...]
     proof: str
     groups: tuple[GroupLine, ...]
     refused: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     figures: tuple[Figure, ...]
+    costs: tuple[CostLine, ...]
     files: tuple[tuple[str, str], ...]
     command: str
     environment: dict[str, str]
@@ -76,8 +92,7 @@ def render(page: Page) -> str:
     """Return the page as HTML."""
     jinja = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = jinja.from_string(files("autosubnet.viz").joinpath("report.html").read_text("utf-8"))
-    pictures = [(figure.caption, _inline(figure.svg)) for figure in page.figures]
-    return template.render(page=page, pictures=pictures)
+    return template.render(page=page, inline=_inline)
 
 
 def write_report(page: Page, path: Path) -> None:

@@ -57,20 +57,28 @@ def run(checkpoint: Path, *, die_at: int = -1, about: Mapping[str, str] = ABOUT)
             os.kill(os.getpid(), signal.SIGKILL)
         return ""
 
-    losses = loop.train(
+    epochs = loop.train(
         model,
         optimizer,
         part(),
         epochs=EPOCHS,
         batch_size=BATCH,
         status=status,
+        observe=lambda: {"scores": optimizer.scores.tolist()},
         console=QUIET,
         checkpoint=checkpoint,
         about=about,
     )
     assert optimizer.progress().num_zero == 1
+    history = torch.tensor([each.seen["scores"] for each in epochs])
     drawn = torch.tensor([random.random(), np.random.rand(), torch.rand(()).item()])
-    return {**model.state_dict(), "losses": torch.tensor(losses), "scores": optimizer.scores, "drawn": drawn}
+    return {
+        **model.state_dict(),
+        "losses": torch.tensor([each.loss for each in epochs]),
+        "scores": optimizer.scores,
+        "drawn": drawn,
+        "history": history,
+    }
 
 
 def killed(checkpoint: Path, at: int) -> bool:

@@ -55,7 +55,7 @@ def test_search_trains_zeroes_half_and_constructs_the_same_network() -> None:
     assert len(found.removed) == 1
     branch = getattr(model, found.removed[0])
     assert all(not parameter.any() for parameter in branch.parameters())
-    assert found.losses[-1] < found.losses[0]
+    assert found.epochs[-1].loss < found.epochs[0].loss
     images = DIGITS.test.tensors[0][:20].double()
     model.double().eval()
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_a_model_without_removable_operators_is_just_trained() -> None:
     found = experiment.search(model, DIGITS, Settings(epochs=2, batch_size=128), QUIET)
     assert found.removed == ()
     assert found.report.num_params == (64 * 32 + 32 + 330, 64 * 32 + 32 + 330)
-    assert found.losses[-1] < found.losses[0]
+    assert found.epochs[-1].loss < found.epochs[0].loss
 
 
 def test_mistakes_are_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:

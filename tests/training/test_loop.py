@@ -30,8 +30,8 @@ def make_model(seed: int = 0) -> nn.Module:
 def fit(part: TensorDataset, seed: int = 0, epochs: int = 12) -> tuple[nn.Module, torch.optim.SGD, list[float]]:
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
-    losses = loop.train(model, optimizer, part, epochs=epochs, batch_size=16, seed=seed, console=QUIET)
-    return model, optimizer, losses
+    epochs_done = loop.train(model, optimizer, part, epochs=epochs, batch_size=16, seed=seed, console=QUIET)
+    return model, optimizer, [each.loss for each in epochs_done]
 
 
 def test_learns_and_anneals_the_learning_rate(part: TensorDataset) -> None:
@@ -54,13 +54,13 @@ def test_progress_shows_title_loss_and_status(part: TensorDataset) -> None:
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     calls = iter(range(100))
-    losses = loop.train(
+    done = loop.train(
         model, optimizer, part, epochs=2, batch_size=25, title="fit", console=console,
         status=lambda: f"call {next(calls)}",
     )  # fmt: skip
     shown = screen.getvalue()
     assert "fit" in shown
-    assert f"loss {losses[-1]:.3f}" in shown
+    assert f"loss {done[-1].loss:.3f}" in shown
     assert "call 4" in shown
 
 

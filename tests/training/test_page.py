@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autosubnet.training.results import Figures, Result, tell_difference
-from autosubnet.viz.report import Figure, GroupLine, Page, Row, render, write_report
+from autosubnet.viz.report import CostLine, Figure, GroupLine, Page, Row, render, write_report
 
 MINUS = "\N{MINUS SIGN}"
 RESULT = Result(
@@ -18,6 +18,7 @@ RESULT = Result(
     relative_difference=2e-14,
     dtype="float64",
     losses=(1.0, 0.5),
+    history=(),
     seconds=12.0,
     settings={"supernet": "demo", "data": "digits"},
     command="autosubnet search demo",
@@ -34,6 +35,11 @@ PAGE = Page(
     ),
     refused=(("linear", "it is the output"),),
     notes=("a dropout went",),
+    curves=(Figure("by epoch", '<svg id="curve"/>'),),
+    costs=(
+        CostLine("conv2_conv", "Conv2d", "8, 4, 8, 8", 12345.0, 67890.0, "removed"),
+        CostLine("conv9_conv", "Conv2d", "8, 4, 8, 8", 3.5, 0.0, "narrowed"),
+    ),
     figures=(Figure("before", '<?xml version="1.0"?>\n<!DOCTYPE svg>\n<svg id="one"><g/></svg>'),),
     files=(("subnet.onnx", "the subnet"),),
     command="autosubnet search demo",
@@ -74,7 +80,10 @@ def test_page_holds_everything_and_escapes_text() -> None:
         "a dropout went",
     ):
         assert text in html
-    assert html.count("removed</td>") == 1
+    assert html.count("removed</td>") == 2
+    assert html.count("narrowed</td>") == 1
+    assert "67,890" in html
+    assert '<svg id="curve"/>' in html
     assert html.count("kept</td>") == 1
     assert '<svg id="one"><g/></svg>' in html
     assert "<?xml" not in html
@@ -82,10 +91,21 @@ def test_page_holds_everything_and_escapes_text() -> None:
 
 
 def test_empty_sections_are_left_out() -> None:
-    html = render(replace(PAGE, refused=(), notes=(), groups=()))
+    html = render(replace(PAGE, refused=(), notes=(), groups=(), curves=(), figures=(), costs=()))
+    assert "<svg" not in html
+    assert "The networks" not in html
+    assert "The training" not in html
+    assert "What each operator costs" not in html
     assert "could not be proved" not in html
     assert "Notes" not in html
     assert "why it can go" not in html
+
+
+def test_a_network_alone_has_one_column() -> None:
+    assert ">supernet<" in render(PAGE)
+    html = render(replace(PAGE, rows=(Row("parameters", "", "1,000", ""),)))
+    assert ">supernet<" not in html
+    assert ">1,000<" in html
 
 
 def test_page_is_written_as_utf_8(tmp_path: Path) -> None:
