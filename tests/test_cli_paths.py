@@ -56,7 +56,7 @@ def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) ->
     out, screen = searched
     names = {path.name for path in out.iterdir()}
     pictures = {"normal.svg", "reduce.svg", "normal_weights.svg", "reduce_weights.svg", "accuracy.svg"}
-    assert names == {"genotype.json", "config.toml", "result.json", "subnet", "subnet.onnx", *pictures}
+    assert names == {"genotype.json", "config.toml", "result.json", "report.html", "subnet", "subnet.onnx", *pictures}
     settings = tomllib.loads((out / "config.toml").read_text("utf-8"))
     assert (settings["supernet"], settings["method"], settings["lambda_step"]) == ("darts", "adamhapg", 0.3)
     result = json.loads((out / "result.json").read_text("utf-8"))
@@ -67,6 +67,10 @@ def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) ->
     assert result["max_difference"] <= 1e-4
     assert len(result["epochs"]) == 2
     assert f"{result['num_params'][1]:,}" in screen
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 5
+    assert all(text in page for text in (f"{result['num_params'][1]:,}", f"{left} of 56 paths", "genotype.json"))
+    assert not any(word in page for word in ("<script", "<link", "@import", 'src="http'))
     assert f"{result['score'][1]:.2%}" in screen
 
 
@@ -91,6 +95,9 @@ def test_the_network_of_a_genotype_is_trained(searched: tuple[Path, str], tmp_pa
     assert f"{result['num_params']:,}" in done.output
     settings = tomllib.loads((tmp_path / "network" / "config.toml").read_text("utf-8"))
     assert settings["genotype"] == str((out / "genotype.json").resolve())
+    page = (tmp_path / "network" / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 1
+    assert f"{result['num_params']:,}" in page
     network = load_subnet(tmp_path / "network" / "network").eval()
     own = {name: p for name, p in network.named_parameters() if not name.startswith("auxiliary.")}
     assert sum(p.numel() for p in own.values()) == result["num_params"]
@@ -151,6 +158,9 @@ def test_paths_of_any_model(tmp_path: Path) -> None:
     done = invoke("search", "timm:test_resnet", *arguments)
     assert done.exit_code == 0, done.output
     assert not (tmp_path / "genotype.json").exists()
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 2
+    assert "genotype.json" not in page
     assert json.loads((tmp_path / "result.json").read_text("utf-8"))["paths"][0] > 4
 
 

@@ -21,7 +21,9 @@ from autosubnet.training.cell_settings import CellSettings, RecurrentSettings
 from autosubnet.training.cell_texts import TextCells
 from autosubnet.training.folder import begin
 from autosubnet.training.results import tell_score
-from autosubnet.viz.report import Row
+from autosubnet.viz.curves import save_figure
+from autosubnet.viz.report import Figure, Page, Row, write_report
+from autosubnet.viz.training_curves import loss_curve
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,27 @@ def run(
         environment=measure.environment(),
     )  # fmt: skip
     (out / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n", "utf-8")
+    _write_page(result, out)
     save(network, out / "network")
     export_onnx(network, out / "network.onnx", examples)
     checkpoint.unlink()
     return result
+
+
+def _write_page(result: CellResult, out: Path) -> None:
+    save_figure(loss_curve([each["loss"] for each in result.epochs]), out / "training.svg")
+    page = Page(
+        title=f"The cells of {result.settings['genotype']} on {result.settings.get('data', 'a text')}",
+        summary=f"Trained from new weights in {len(result.epochs)} epochs.",
+        rows=result.rows(),
+        curves=(Figure("By epoch.", (out / "training.svg").read_text("utf-8")),),
+        files=(
+            ("network.onnx", "the network for ONNX Runtime, checked against PyTorch"),
+            ("network/", "its weights as safetensors, and the network as plain Python source"),
+            ("result.json", "every figure of this page"),
+            ("config.toml", "the settings: autosubnet train --config config.toml repeats the run"),
+        ),
+        command=result.command,
+        environment=dict(result.environment),
+    )
+    write_report(page, out / "report.html")

@@ -13,8 +13,8 @@ from autosubnet.errors import InputError
 from autosubnet.export import load as load_network
 from autosubnet.training.cell_experiment import CellResult
 from autosubnet.training.data import ImageData, load
-from autosubnet.training.path_experiment import PathResult
 from autosubnet.training.path_loop import Epoch
+from autosubnet.training.path_results import PathResult
 from autosubnet.training.results import Figures, Result
 from autosubnet.viz.report import Row
 

@@ -55,37 +55,37 @@ class Figure:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows.
+    """What the page shows; what is empty has no section.
 
     Attributes:
         title: a short line, such as ``"demo on digits"``.
         summary: one or two sentences that say what came out.
         rows: supernet against subnet, or a network alone.
         curves: plots of the training.
-        proof: one or two sentences on the check of the outputs.
-        groups: every group, in the order of the graph.
-        refused: name and reason of every segment that looked removable and was kept for good.
-        notes: remarks of the construction, each a sentence.
-        figures: pictures of the networks in the order of the page.
-        costs: every operator that costs something, in the order of the graph.
         files: name and purpose of every file beside the page.
         command: what was typed.
         environment: what the figures depend on, by name.
+        figures: pictures of the networks in the order of the page.
+        proof: one or two sentences on the check of the outputs.
+        groups: every group, in the order of the graph.
+        refused: name and reason of every segment that looked removable and was kept for good.
+        costs: every operator that costs something, in the order of the graph.
+        notes: remarks of the construction, each a sentence.
     """
 
     title: str
     summary: str
     rows: tuple[Row, ...]
     curves: tuple[Figure, ...]
-    proof: str
-    groups: tuple[GroupLine, ...]
-    refused: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    figures: tuple[Figure, ...]
-    costs: tuple[CostLine, ...]
     files: tuple[tuple[str, str], ...]
     command: str
     environment: dict[str, str]
+    figures: tuple[Figure, ...] = ()
+    proof: str = ""
+    groups: tuple[GroupLine, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    costs: tuple[CostLine, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def render(page: Page) -> str:
