@@ -20,6 +20,7 @@ def to_report(data: Json) -> Report:
             removed_vertices=_words(data["removed_vertices"]),
             removed_params=_words(data["removed_params"]),
             kept={name: {int(dim): _whole(each) for dim, each in dims.items()} for name, dims in data["kept"].items()},
+            capture_notes=_words(data["capture_notes"]),
             training_notes=_words(data["training_notes"]),
             constant_outputs=_words(data["constant_outputs"]),
             max_difference=_figure(data["max_difference"]),
