@@ -1,7 +1,7 @@
 """``benchmarks/exports.py`` tells what is and what is not equal, and its committed results are on the page."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,11 +14,11 @@ LARGEST = 1e-4  # of a difference, absolute, in float32
 
 
 @pytest.fixture
-def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def exports(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import exports
 
-    yield exports
+    return exports
 
 
 def aot(subnet: torch.nn.Module, folder: Path, examples: tuple[Tensor, ...]) -> Callable[[Tensor], list[Tensor]]:

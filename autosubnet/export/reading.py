@@ -62,7 +62,8 @@ def read_weights(path: Path, names: Collection[str], expected: Json) -> dict[str
             strange = sorted(set(file.keys()) ^ set(names))
             if strange:
                 raise ValueError(f"weights and graph disagree about the tensors {', '.join(strange[:5])[:300]}")
-            return {name: file.get_tensor(name) for name in names}
+            # Copies, for the tensors would go on lying in the file, which may change, at places that slow down sums.
+            return {name: file.get_tensor(name).clone() for name in names}
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise ExportError(f"cannot read {path}: {error}; save the network again") from error
 

@@ -86,7 +86,7 @@ def test_networks_of_two_graphs(tmp_path: Path) -> None:
 def test_the_report_comes_back(tmp_path: Path) -> None:
     network = traced(Numbered())
     kept = {"0.weight": {0: (0, 2), 1: (1,)}}
-    report = Report((10, 5), ("conv",), ("conv.weight",), kept, ("a note",), 1e-12, None, "float64")
+    report = Report((10, 5), ("conv",), ("conv.weight",), kept, ("a note",), ("output",), 1e-12, None, "float64")
     network.meta["autosubnet"] = report
     save(network, tmp_path / "out")
     assert load(tmp_path / "out").meta["autosubnet"] == report

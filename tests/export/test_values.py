@@ -19,13 +19,14 @@ from .networks import Pair
 
 CONSTANTS = [torch.float16, torch.bool, torch.strided, torch.channels_last, torch.device("cuda", 1), ..., 1 + 2j,
              torch.Size([2, 3]), slice(1, None, -2), -math.inf]  # fmt: skip
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from(CONSTANTS)
+INTEGERS = st.integers(1 - 2**64, 2**64 - 1)
+LEAVES = st.none() | st.booleans() | INTEGERS | st.floats(allow_nan=False) | st.text() | st.sampled_from(CONSTANTS)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text() | st.integers() | st.tuples(st.booleans()), inner, max_size=3)
+        | st.dictionaries(st.text() | INTEGERS | st.tuples(st.booleans()), inner, max_size=3)
         | st.tuples(inner, inner).map(lambda pair: slice(*pair))
     ),
 )
@@ -66,7 +67,7 @@ def test_named_tuples_keep_names_and_fields() -> None:
     assert (type(back).__name__, back._fields, tuple(back)) == ("Pair", ("first", "second"), (1, [2]))
 
 
-@pytest.mark.parametrize("value", [{1}, b"bytes", print, range(3)])
+@pytest.mark.parametrize("value", [{1}, b"bytes", print, range(3), 2**64, -(2**64)])
 def test_what_is_no_data(value: Any) -> None:
     with pytest.raises(ExportError, match="'here' holds a builtins"):
         encode(value, "here")
