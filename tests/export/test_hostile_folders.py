@@ -204,7 +204,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     script = Path(__file__).with_name("watched.py")
     folders = [str(place / str(number)) for number in range(len(names))]
     run = subprocess.run(
-        [sys.executable, str(script), str(ROOM), *folders], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, str(script), str(ROOM), *folders], capture_output=True, text=True, check=False, timeout=600
     )
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(lines) == len(names), f"the process ended at {names[len(lines)]!r}: {run.stderr[-500:]}"
