@@ -47,7 +47,7 @@ RANDOM_CELLS = 3
 FULL: dict[str, Any] = {
     "words": None,
     "vocabulary": 2000,
-    "search": {"size": 64, "epochs": 10, "batch_size": 64, "lr": 5.0, "path_lr": 5e-3, "lambda_step": 0.01},
+    "search": {"size": 64, "epochs": 10, "batch_size": 64, "lr": 5.0, "path_lr": 2e-3, "lambda_step": 0.01},
     "training": {"size": 64, "epochs": 40, "batch_size": 32, "lr": 10.0, "dropout": 0.4},
 }
 QUICK: dict[str, Any] = {
