@@ -52,9 +52,7 @@ class ImageCells:
             InputError: see :class:`ImageCells`, :func:`autosubnet.training.data.load` and :func:`loop.num_steps`.
         """
         data = load(settings.data, settings.data_dir)
-        loop.num_steps(
-            data.train, settings.batch_size, settings.epochs
-        )  # what is wrong shows before anything is written
+        loop.num_steps(data.train, settings.batch_size, settings.epochs)  # wrong numbers show before training
         return cls(genotype, data, settings)
 
     @property

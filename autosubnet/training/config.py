@@ -18,7 +18,7 @@ from autosubnet.training.cell_settings import CellSettings, RecurrentSettings
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.settings import Settings
 
-AnySettings = TypeVar("AnySettings", Settings, PathSettings, CellSettings, RecurrentSettings)
+AnySettings = TypeVar("AnySettings", bound=Settings | PathSettings | CellSettings | RecurrentSettings)
 
 
 @dataclass(frozen=True)

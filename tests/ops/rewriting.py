@@ -98,7 +98,8 @@ def check_rewrite(case: Case, way: int) -> None:
         expected, theirs = run(model, case.draw(way), train=train)
         actual, ours = run(subnet, case.draw(way), train=train)
         for a, b in zip(expected, actual, strict=True):
-            torch.testing.assert_close(b, a, rtol=0, atol=1e-9, equal_nan=True)
+            limit = 1e-9 * (1 + largest(a.nan_to_num(0, 0, 0)))  # of a tangent near its pole as well
+            torch.testing.assert_close(b, a, rtol=0, atol=limit, equal_nan=True)
         check_gradients(model, theirs, ours, report.kept)
     for name in {name.rpartition(".")[0] for name in report.kept}:
         module = subnet.get_submodule(name)
