@@ -28,11 +28,12 @@ from autosubnet.optim import H2SPG, HAPG, AdamHAPG, carry_optimizer
 from autosubnet.paths import with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
+from autosubnet.subnet.dead import removed_with
 from autosubnet.subnet.node_costs import flops_by_node
 from autosubnet.subnet.report import constant
 
 if TYPE_CHECKING:
-    from autosubnet.viz import Picture
+    from autosubnet.viz import Explorer, Live, Picture
 
 
 class AutoSubnet:
@@ -94,6 +95,7 @@ class AutoSubnet:
         self.complement: tuple[str, ...] = partition.complement
         self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes)
         self._optimizer: H2SPG | None = None
+        self._live: Live | None = None
 
     def __reduce__(self) -> NoReturn:
         raise InputError("an AutoSubnet is neither copied nor pickled: copy its model and call AutoSubnet on the copy")
@@ -380,6 +382,9 @@ class AutoSubnet:
     def visualize(self, view: str = "segments") -> Picture:
         """Return a picture that shows itself in Jupyter and saves itself as SVG, PNG or DOT.
 
+        With ``anywidget`` installed Jupyter shows the graph to zoom, search, collapse, colour and click at; where no
+        widget can be shown, and in files, it is the picture of the view.
+
         Args:
             view: ``"trace"`` for vertices by kind, ``"segments"`` for segments with their groups,
                 ``"groups"`` for the same with scores and what was chosen, ``"subnet"`` for what is left.
@@ -387,6 +392,42 @@ class AutoSubnet:
         Raises:
             InputError: there is no such view.
         """
+        from autosubnet import viz
+
+        return viz.InteractivePicture(self._draw(view).source, self._explorer())
+
+    def live(self, optimizer: H2SPG) -> Live:
+        """Return a view of the search for one's own training loop: call its ``update()`` each so many steps.
+
+        What it records is also the score over time that :meth:`visualize` shows of a group.
+
+        Args:
+            optimizer: what :meth:`h2spg` or :meth:`dhspg` returned.
+
+        Raises:
+            InputError: ``optimizer`` is something else.
+        """
+        from autosubnet.viz import Live
+
+        if optimizer is not self._optimizer or self._optimizer is None:
+            raise InputError("the live view shows the search of this model: pass what its h2spg() returned last")
+        self._live = Live(optimizer)
+        return self._live
+
+    def _explorer(self) -> Explorer:
+        from autosubnet.viz import Explorer
+
+        return Explorer(
+            self.graph,
+            self.groups,
+            explain=self.explain,
+            dies=lambda groups: removed_with(self._view, groups),
+            chosen=lambda: self._resolve(self._chosen()),
+            scores=lambda: self._scores() or {},
+            history=lambda: [] if self._live is None else self._live.history,
+        )
+
+    def _draw(self, view: str) -> Picture:
         from autosubnet import viz
 
         if view == "trace":

@@ -140,6 +140,11 @@ class H2SPG(torch.optim.Optimizer):
         return self._run.scores
 
     @property
+    def named_parameters(self) -> Mapping[str, nn.Parameter]:
+        """What is trained, by the names in the model."""
+        return self._parameters.current
+
+    @property
     def variant(self) -> str:
         """The base optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``."""
         return self._settings.variant
