@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test slow fuzz check docs notebooks clean
+.PHONY: demo test slow browser fuzz check docs notebooks clean
 
 # Train the OTOv3 DemoSupNet on scikit-learn's digits, remove half of its operators, write demo/: about a minute.
 # One thread is enough for images of 8x8, and does not stall on a busy machine as two would.
@@ -17,6 +17,10 @@ test: $(VENV)/dev.stamp
 # The large models of the zoo, some minutes more.
 slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow -n 2
+
+# The widget in a real browser; needs the command chromium, in Debian from the package of that name.
+browser: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m browser tests/viz/test_browser.py
 
 # The promises on 20,000 random networks: some hours. The count goes to benchmarks/results/fuzz.json.
 fuzz: $(VENV)/dev.stamp

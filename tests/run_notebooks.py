@@ -13,6 +13,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from autosubnet.viz.interactive import WIDGET
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 SECONDS = 600  # a cell may take, on a busy machine
 
@@ -26,7 +28,9 @@ def execute(path: Path, folder: Path) -> NotebookNode:
         notebook, timeout=SECONDS, km=manager, resources={"metadata": {"path": str(folder)}},
         record_timing=False, coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
     ).execute()  # fmt: skip
-    # What depends on who ran it is not kept.
+    # What depends on who ran it is not kept, nor are widgets: their kernel is gone, and the picture beside them stays.
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop(WIDGET, None)
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},

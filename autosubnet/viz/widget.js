@@ -4,6 +4,8 @@
 const MIXED = "#ffffff";
 const PLAIN = "#eef3f7";
 const DYING = "#f2b48c";
+const LEGIBLE = 0.35; // scale below which words are left out: drawing those of 2,000 boxes takes most of a frame
+const STILL = 200; // milliseconds after which a moved drawing is made sharp again
 const WHEEL = 0.0015; // of a wheel's pixels, in powers of e
 const SHAPES = ":is(path, polygon, ellipse)";
 
@@ -112,9 +114,17 @@ function render({ model, el }) {
   let boxes = []; // elements, in the order of the drawing's parts
   let view = { x: 0, y: 0, scale: 1 };
   let picked = null; // number of a part
+  let settled = 0; // the timer of the end of a movement
 
+  // While it moves the drawing is a bitmap that the browser shifts and scales; drawing it anew comes afterwards.
   function place() {
+    svg.style.willChange = "transform";
     svg.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    clearTimeout(settled);
+    settled = setTimeout(() => {
+      svg.style.willChange = "";
+      svg.classList.toggle("far", view.scale < LEGIBLE);
+    }, STILL);
   }
 
   function fitAll() {
