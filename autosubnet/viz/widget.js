@@ -250,7 +250,8 @@ function render({ model, el }) {
   }
 
   function aboutVertex(vertex) {
-    const ways = prefixes(vertex.module).map((module) => {
+    const inside = (module) => facts.vertices.filter((each) => prefixes(each.module).includes(module)).length;
+    const ways = prefixes(vertex.module).filter((module) => inside(module) > 1).map((module) => {
       const button = make("button", { textContent: module });
       button.addEventListener("click", () => close(module));
       return button;
