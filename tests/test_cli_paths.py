@@ -184,8 +184,8 @@ def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
         (["train", "darts.json", "--size", "4"], "--size says nothing to the cells in darts.json"),
         (["train", "recurrent.json", "--dropout", "1.5"], "A dropout of 1.5 cannot be"),
         (["train", "recurrent.json", "--batch-size", "1000000"], "cannot be cut into 1000000 columns"),
-        (["train", "recurrent.json", "--epochs", "0"], "at least one epoch, got 0"),
-        (["train", "recurrent.json", "--size", "0"], "at least 1, got 0"),
+        (["train", "recurrent.json", "--epochs", "0"], "--epochs is 0: Input should be greater than or equal to 1"),
+        (["train", "recurrent.json", "--size", "0"], "--size is 0: Input should be greater than or equal to 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -246,7 +246,8 @@ def test_the_language_model_of_a_recurrent_cell_is_trained(tmp_path: Path) -> No
     done = invoke("train", *arguments)
     assert done.exit_code == 0, done.output
     result = json.loads((out / "result.json").read_text("utf-8"))
-    assert {path.name for path in out.iterdir()} == {"result.json", "network", "network.onnx"}
+    pages = {"config.toml", "report.html", "training.svg"}
+    assert {path.name for path in out.iterdir()} == {"result.json", "network", "network.onnx"} | pages
     assert [set(each) for each in result["epochs"]] == [{"loss", "perplexity"}] * 2
     scores = result["scores"]
     assert scores["validation perplexity"] == min(each["perplexity"] for each in result["epochs"])

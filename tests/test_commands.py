@@ -58,6 +58,9 @@ ELSEWHERE = {
     "autosubnet train cells/genotype.json --data fashion-mnist --data-dir DIR --out network": (
         "test_cli_paths.py::test_the_network_of_a_genotype_is_trained"
     ),
+    "autosubnet train cells/genotype.json": (
+        "test_cli_paths.py::test_the_language_model_of_a_recurrent_cell_is_trained"
+    ),
     "autosubnet search darts_rnn --method adamhapg": "test_cli_paths.py::test_a_search_over_the_recurrent_cell",
     "accelerate launch -m autosubnet.cli search ...": (
         "training/test_processes.py::test_two_processes_do_the_job_of_one"
@@ -76,7 +79,7 @@ def commands() -> Iterator[str]:
     for page in PAGES:
         text = page.read_text("utf-8")
         blocks = [each["text"] for each in FENCE.finditer(text) if each["language"] in ("", "sh")]
-        lines = [line.partition("    #")[0].strip() for block in blocks for line in block.splitlines()]
+        lines = [re.sub(r"\s{2,}#.*", "", line).strip() for block in blocks for line in block.splitlines()]
         inline = [" ".join(each.split()) for each in INLINE.findall(FENCE.sub("", text))]
         found |= dict.fromkeys(re.sub(r"^(\w+=\S+ )*(\.venv/bin/)?", "", each) for each in (*lines, *inline) if each)
     yield from found

@@ -32,6 +32,7 @@ def load(path=Path(__file__).with_name("{weights}")):
     for name, tensor in tensors.items():
         owner, _, leaf = name.rpartition(".")
         module = network.get_submodule(owner)
+        tensor = tensor.clone()  # the file may change, and sums depend on where in memory a tensor begins
         before = getattr(module, leaf)
         if before.shape != tensor.shape:
             raise ValueError(f"{{name}} has shape {{tuple(tensor.shape)}}, not {{tuple(before.shape)}}")
