@@ -36,7 +36,8 @@ from autosubnet.training.measure import environment
 BATCH = 100
 COUNTED = ("models", "groups", "removed")
 SPARSITIES = (0.5, 0.34, 0.75, 1.0)
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "fuzz.json"
+HOME = Path(__file__).parent.parent
+RESULTS = HOME / "benchmarks" / "results" / "fuzz.json"
 
 
 def batch(first: int) -> tuple[set[str], int, int, dict[int, str]]:
@@ -63,7 +64,8 @@ def check(plan: Plan, seed: int) -> tuple[int, int] | str:
     try:
         return check_model(plan, SPARSITIES[seed % len(SPARSITIES)], seed % 10)
     except (Exception, pytest.fail.Exception):  # noqa: BLE001  # whatever went wrong is the result
-        return f"{traceback.format_exc()}\n{plan}"
+        told = traceback.format_exc().replace(f"{HOME}/", "")
+        return f"{told}\n{plan}"
 
 
 def tried_again(run: dict[str, Any]) -> dict[str, Any]:
