@@ -313,3 +313,13 @@ def test_why_a_module_was_kept_is_told_where_that_is_no_remedy() -> None:
         CaptureError, match=r"'held' returns an object of class Simple.* 'held' was kept as it is, since a random"
     ):
         capture(Applied(lambda m, x: m.held(m.conv(x)).held * 2, held=Held()), Inputs.of((images(),)))
+
+
+def test_a_number_of_bytes_is_told_with_its_line() -> None:
+    with pytest.raises(CaptureError, match=r"nbytes at .*test_control\.py"):
+        captured(lambda m, x: m.conv(x) * m.conv(x).nbytes)
+
+
+def test_the_first_difference_is_named_where_no_read_was_seen() -> None:
+    with pytest.raises(CaptureError, match="first at 'mul' of module ''"):
+        captured(lambda m, x: m.conv(x) * m.conv(x).shape.numel())

@@ -379,3 +379,20 @@ def test_other_memory_for_a_tensor_is_refused() -> None:
 
     with pytest.raises(CaptureError, match=r"\.data = .* at .*test_memory\.py:\d+"):
         capture(make_model(body), Inputs.of(images()))
+
+
+def test_two_parameters_in_one_place_are_refused() -> None:
+    model = Applied(lambda m, x: m.conv(x) + m.other(x), other=nn.Conv2d(3, 4, 3, padding=1))
+    model.other.weight.data = model.conv.weight.data
+    with pytest.raises(CaptureError, match=r"parameters '(conv|other)\.weight' and '(conv|other)\.weight' are two in"):
+        capture(model, Inputs.of(images()))
+
+
+def test_parameters_side_by_side_in_one_buffer_are_each_their_own() -> None:
+    model = Applied(lambda m, x: m.conv(x))
+    flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    begin = 0
+    for parameter in model.parameters():
+        parameter.data = flat[begin : begin + parameter.numel()].view(parameter.shape)
+        begin += parameter.numel()
+    check(model, images())

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 import autosubnet
 from autosubnet import AutoSubnet, Rule, register_rule
+from autosubnet.capture import Inputs, capture
 from autosubnet.errors import AutoSubnetError, NonFiniteError, VerificationError
 from autosubnet.ops import arithmetic, concat, elementwise, normalization, registry
 from autosubnet.ops.rule import Alias
-from autosubnet.subnet.verify import compare
+from autosubnet.subnet.verify import compare, verify
 from subnet.checks import example, report_of, settled, untouched, zero
 
 X = example(3, 3, 8, 8)
@@ -357,3 +358,76 @@ def test_a_decision_by_size_does_not_keep_verification_from_another_length() -> 
     seen.clear()
     oto.construct_subnet()
     assert len({int(each) for each in seen}) == 2
+
+
+class Dropping(nn.Module):
+    """Draws twice; what comes first goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.first, self.last = nn.Dropout(0.3), nn.Dropout(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.first(self.b(x)) + self.a(x))
+        return y
+
+
+def test_train_mode_is_compared_where_a_random_operation_went() -> None:
+    rows = example(4, 6)
+    model = settled(Dropping(), rows)
+    zero(model, ["b"])
+    trace = capture(model, Inputs.of(rows))
+    subnet = autosubnet.remove_zeros(model, (rows,))
+    assert "first" in report_of(subnet).training_notes[0]
+    assert verify(trace, subnet, draws="each anew")["max_difference"] == 0.0
+    with pytest.raises(VerificationError, match="in train mode"):
+        verify(trace, subnet, draws="in order")  # the second draw of the model is the first of the subnet
+    subnet.last.p = 0.6
+    with pytest.raises(VerificationError, match="in train mode"):
+        verify(trace, subnet, draws="each anew")
+
+
+def test_the_report_says_what_capture_held_fixed() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.new_zeros(x.shape[0], 6)
+            for step in range(x.shape[1]):
+                y = torch.tanh(self.a(x[:, step]) + self.b(y))
+            return y
+
+    model = settled(Steps(), example(3, 5, 6))
+    report = report_of(autosubnet.remove_zeros(model, (example(3, 5, 6),)))
+    assert any(note.startswith("frozen: a size") for note in report.notes)
+    assert report_of(autosubnet.remove_zeros(mixed("b"), X)).capture_notes == ()
+
+
+def test_a_cause_that_the_graph_does_not_show_is_named() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            y: Tensor = self.head(self.encoder(x, src_key_padding_mask=mask))
+            return y
+
+    mask = torch.zeros(3, 5, dtype=torch.bool)
+    mask[0, 3:] = True
+    with pytest.raises(VerificationError, match=r"module 'encoder' fills .* enable_nested_tensor=False"):
+        autosubnet.remove_zeros(Padded(), (torch.randn(3, 5, 8), mask))
+
+
+def test_hooks_of_all_modules_are_named() -> None:
+    model = mixed("b")
+    hook = nn.modules.module.register_module_forward_hook(lambda module, _, y: y + 1)
+    try:
+        with pytest.raises(VerificationError, match="Hooks of all modules"):
+            autosubnet.remove_zeros(model, (X,))
+    finally:
+        hook.remove()
