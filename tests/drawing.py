@@ -159,6 +159,8 @@ class Drawing(ABC):
         options: dict[str, Any] = {"p": 0.25} if kind in RANDOM_LAYERS else {}
         if kind == "shuffle":
             options = {"width": self.width(value), "dim": self.channel_dim + 1, "select": self.one_in(2)}
+        elif kind == "watched":
+            options = {"width": self.width(value), "dim": self.channel_dim + 1}
         elif kind == "chain":
             options = {"length": 20}
         return value if kind == "none" else self.put(kind, value, **options)

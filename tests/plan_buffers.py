@@ -76,6 +76,20 @@ class Shuffle(nn.Module):
         return x[:, self.order] if self.dim == 1 else x[:, :, self.order]
 
 
+class Watched(nn.Module):
+    """Add a norm to what its statistics scale, ``[B, C, H, W]`` or ``[B, T, C]``: a zero norm goes on counting."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.transpose(1, self.dim)
+        y = self.norm(channels.flatten(2)).view(channels.shape).transpose(1, self.dim)
+        return x / (1 + self.norm.running_var.mean()) + y
+
+
 class IndexedPosition(nn.Module):
     """Add rows of a table of parameters by the numbers in a buffer, ``[B, T, D]`` (as biases of windows are)."""
 

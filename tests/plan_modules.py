@@ -129,7 +129,7 @@ class GatedLinear(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.up(x).chunk(2, dim=-1)
+        gate, value = self.up(x).chunk(2, axis=-1)
         return self.out(F.silu(gate) * value)
 
 

@@ -66,6 +66,7 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "indexed_position": buffers.IndexedPosition,
     "centred": buffers.Centred,
     "shuffle": buffers.Shuffle,
+    "watched": buffers.Watched,
     "layer_scale": own.LayerScale,
     "class_token": own.ClassToken,
 }
@@ -108,6 +109,14 @@ def set_in_place(x: Tensor, y: Tensor, dim: int) -> Tensor:
     """Write the first half of the channels of ``y`` over those of ``x``."""
     half = (*(slice(None),) * dim, slice(x.shape[dim] // 2))
     x[half] = y[half]
+    return x
+
+
+def unrecorded(x: Tensor) -> Tensor:
+    """Bound the first half of the channels of a copy, which autograd does not see: the gradient is that of all."""
+    x = x.clone()
+    with torch.no_grad():
+        x[:, : x.shape[1] // 2].clamp_(-1, 1)
     return x
 
 
@@ -171,10 +180,11 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "set_in_place": set_in_place,
     "island": island,
     "nobody_reads": nobody_reads,
+    "unrecorded": unrecorded,
     "single_precision": lambda x: x.float().sin().to(x.dtype),
     "cat": lambda *tensors, dim: torch.cat(tensors, dim=dim),
     "stack_sum": lambda *tensors, dim: torch.stack(tensors, dim=dim).sum(dim),
-    "stack_mean": lambda *tensors, dim: torch.stack(tensors, dim=dim).mean(dim=dim),
+    "stack_mean": lambda *tensors, dim: torch.stack(tensors, axis=dim).mean(axis=dim),
     "stack_max": lambda *tensors, dim: torch.stack(tensors, dim=dim).amax(dim) + 0.1 * total(*tensors),
     "relu_": F.relu_,
     "leaky_relu_": F.leaky_relu_,
@@ -186,7 +196,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "flatten": lambda x: torch.flatten(x, 1),
     "pixel_view": lambda x: x.view(x.size(0), -1, 1, 1),
     "to_tokens": lambda x: x.flatten(2).transpose(1, 2),
-    "mean_token": lambda x: x.mean(dim=1, keepdim=True),
+    "mean_token": lambda x: x.mean(axis=1, keepdims=True),
     "mean_of_tokens": lambda x: x.mean(1),
     "first_token": lambda x: x[:, 0],
 }

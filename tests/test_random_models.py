@@ -314,5 +314,7 @@ def check_promises(
         removal.nothing_dead(subnet, inputs)
     with torch.no_grad():
         zero = {number for number, value in enumerate(copy.deepcopy(model).values(*inputs)) if not value.any()}
-    removal.removes(model, subnet, inputs, report.kept, chosen, stuck_parameters(plan, zero))
+    counting = {part.name for group in chosen for part in group.slices if part.name.startswith("watched")}
+    gone = [group for group in chosen if not counting & {part.name for part in group.slices}]
+    removal.removes(model, subnet, inputs, report.kept, gone, stuck_parameters(plan, zero))
     assert report.num_params == (removal.num_params(model), removal.num_params(subnet))
