@@ -166,22 +166,47 @@ def same_constants(model: nn.Module, subnet: nn.Module, example_inputs: Inputs) 
             assert largest(a - b) <= 1e-9 * max(1.0, largest(a)), "constant outputs differ"
 
 
-def stays_valid(before: nn.Module, model: nn.Module, example_inputs: Inputs, *, strict: bool = False) -> None:
-    """Validity: with its groups zero, every output depends on every required input on which it did.
+Connections = dict[bool, set[tuple[int, int]]]
 
-    Outputs of eval mode are looked at there: in train mode, a BatchNorm without affine parameters maps zero to zero,
-    which may end a dependence that the graph has. Outputs of train mode alone are looked at where there is none such,
-    or if it is to be ``strict``.
+
+def connections(model: nn.Module, example_inputs: Inputs, within: Connections | None = None) -> Connections:
+    """Return (output, required input) that depend on each other, by train mode or not, of all or of those ``within``.
+
+    Outputs of train mode alone are looked at there. Batch norms keep their running statistics: validity is a property
+    of both modes. What the examples of a batch do to each other in train mode connects nothing, and a norm without
+    affine parameters, which in train mode maps a constant to zero, cuts nothing off.
 
     Required are the floating-point inputs, or where there is none the first.
     """
+    model = _with_fixed_statistics(model)
     required = [place for place, value in enumerate(example_inputs) if value.is_floating_point()] or [0]
     in_eval, in_train = (len(probe(model, example_inputs, train=train)) for train in (False, True))
-    bare = any(isinstance(each, _BatchNorm) and not each.affine for each in model.modules())
-    for train in (False, True) if in_train > in_eval and (strict or not bare) else (False,):
-        lost = dependences(before, example_inputs, train=train) - dependences(model, example_inputs, train=train)
-        lost = {(output, place) for output, place in lost if place in required and not (train and output < in_eval)}
-        for seed in range(4 if lost else 0):  # a ReLU that happens to be off is no proof
-            lost -= dependences(redrawn(model, seed), example_inputs, train=train)
+    every = {False: set(itertools.product(range(in_eval), required))}
+    if in_train > in_eval:
+        every[True] = set(itertools.product(range(in_eval, in_train), required))
+    found: Connections = {}
+    for train, wanted in (within or every).items():
+        found[train] = wanted & dependences(model, example_inputs, train=train)
+        for seed in range(4):  # a ReLU that happens to be off is no proof
+            if found[train] < wanted:
+                found[train] |= wanted & dependences(redrawn(model, seed), example_inputs, train=train)
+    return found
+
+
+def stays_valid(before: Connections, model: nn.Module, example_inputs: Inputs) -> None:
+    """Validity: with its groups zero, all that was connected ``before`` still is."""
+    after = connections(model, example_inputs, before)
+    for train, connected in before.items():
+        lost = connected - after[train]
         mode = "train" if train else "eval"
         assert not lost, f"(output, input) that no longer depend on each other in {mode} mode: {sorted(lost)}"
+
+
+def _with_fixed_statistics(model: nn.Module) -> nn.Module:
+    """Return a copy whose batch norms stay in eval mode, as a frozen backbone's do."""
+    model = copy.deepcopy(model)
+    for norm in model.modules():
+        if isinstance(norm, _BatchNorm) and norm.track_running_stats:
+            norm.eval()
+            norm.train = lambda mode=True, norm=norm: norm
+    return model

@@ -251,9 +251,10 @@ def test_a_lost_dependence_fails() -> None:
     full, _, inputs = make_pair()
     cut = copy.deepcopy(full)
     cut.live.weight.data.zero_()
-    removal.stays_valid(full, copy.deepcopy(full), inputs)
+    connected = removal.connections(full, inputs)
+    removal.stays_valid(connected, copy.deepcopy(full), inputs)
     with pytest.raises(AssertionError, match=r"\(0, 0\)"):
-        removal.stays_valid(full, cut, inputs)
+        removal.stays_valid(connected, cut, inputs)
 
 
 def test_zero_claims_are_checked_against_values() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from torch import fx
 
+from autosubnet.graph.memory import Memory
 from autosubnet.graph.sizes import input_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo, nothing_known
@@ -34,10 +35,7 @@ class Dependence:
         self.view = view
         self.propagation = propagation
         self.source = source
-        self.memory: dict[fx.Node, list[fx.Node]] = {}  # nodes that share memory which is written in place
-        for node in view.nodes:
-            if node.meta["mutated"]:
-                self.memory.setdefault(node.meta["root"], []).append(node)
+        self.memory = Memory(view)
         self.masks: dict[fx.Node, MaskTree] = {}
         for node in view.nodes:
             self.masks[node] = self.transfer(node)
@@ -73,21 +71,15 @@ class Dependence:
 
     def _holds_constants(self, node: fx.Node) -> bool:
         """Whether all that has been written so far to the memory that ``node`` shares is constant."""
-        shared = [each for each in self.memory[node.meta["root"]] if self.view.index[each] <= self.view.index[node]]
-        written = {source for each in shared for source in each.all_input_nodes}.difference(shared)
-        return self.source not in shared and all(is_zero(leaf) for each in written for leaf in leaves(self.masks[each]))
-
-    def _followers(self, node: fx.Node) -> list[fx.Node]:
-        """Return the nodes that read ``node``, or memory that these write."""
-        users = [user for user in node.users if user.op != "output"]
-        written = [user.meta["root"] for user in (node, *users) if user.meta["mutated"]]
-        return [*users, *(each for root in written for each in self.memory[root])]
+        if self.source in self.memory.so_far(node):
+            return False
+        return all(is_zero(leaf) for each in self.memory.sources(node) for leaf in leaves(self.masks[each]))
 
     def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
         """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""
         index = self.view.index
         changed: dict[int, list[fx.Node]] = {index[node]: [] for node in touched}  # what is queued, and its operands
-        changed.update((index[each], []) for node in touched for each in self._followers(node))
+        changed.update((index[each], []) for node in touched for each in self.memory.followers(node))
         queue = sorted(changed)
         while queue:
             position = heapq.heappop(queue)
@@ -97,12 +89,11 @@ class Dependence:
                 continue
             undo.append((self.masks, node, self.masks[node]))
             self.masks[node] = mask
-            for each in self._followers(node):
-                if index[each] > position:
-                    if index[each] not in changed:
-                        changed[index[each]] = []
-                        heapq.heappush(queue, index[each])
-                    changed[index[each]].append(node)
+            for each in self.memory.followers(node):
+                if index[each] not in changed:
+                    changed[index[each]] = []
+                    heapq.heappush(queue, index[each])
+                changed[index[each]].append(node)
 
 
 def _everything(nothing: MaskTree) -> MaskTree:

@@ -17,8 +17,9 @@ from autosubnet.capture.trace import MODES, TensorInfo, outputs_of
 from autosubnet.errors import BudgetError, InputError
 from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.groups import Group
+from autosubnet.graph.suspicion import Suspicion
 from autosubnet.graph.view import GraphView
-from autosubnet.graph.zeros import Propagation, Undo
+from autosubnet.graph.zeros import Undo
 from autosubnet.ops.masks import Mask, uniform
 
 
@@ -36,7 +37,7 @@ class Validity:
 
     def __init__(self, view: GraphView, required_inputs: Iterable[str] | None = None) -> None:
         self.view = view
-        self.propagation = Propagation(view)
+        self.propagation = Suspicion(view)
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
         self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}

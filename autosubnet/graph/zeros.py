@@ -10,7 +10,7 @@ visited again, until nothing changes.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import fx
@@ -67,11 +67,10 @@ class Propagation:
         changed: dict[fx.Node, list[fx.Node]] = {}  # what is queued, with the operands that changed
 
         def push(node: fx.Node, *operands: fx.Node) -> None:
-            if node.op != "output":
-                if node not in changed:
-                    changed[node] = []
-                    heapq.heappush(queue, (self.view.index[node], node))
-                changed[node] += operands
+            if node not in changed:
+                changed[node] = []
+                heapq.heappush(queue, (self.view.index[node], node))
+            changed[node] += operands
 
         for name, mask in changes.items():
             undo.append((self.parameters, name, self.parameters.get(name)))
@@ -84,9 +83,13 @@ class Propagation:
             if not same(mask, self.masks[node]):
                 undo.append((self.masks, node, self.masks[node]))
                 self.masks[node] = mask
-                for user in node.users:
-                    push(user, node)
+                for follower in self.followers(node):
+                    push(follower, node)
         return undo
+
+    def followers(self, node: fx.Node) -> Iterable[fx.Node]:
+        """Return the nodes whose masks may change with that of ``node``."""
+        return (user for user in node.users if user.op != "output")
 
     def changed(self, undo: Undo) -> list[fx.Node]:
         """Return the nodes whose masks an update changed."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from torch import fx
+from torch import fx, nn
 
 
 class DualGraphModule(fx.GraphModule):
@@ -49,8 +49,18 @@ class DualGraphModule(fx.GraphModule):
         return _make, (attributes, graphs, self.meta, self.training)
 
     def _targets(self) -> list[str]:
+        """Return what the nodes name, in the order of this network: a copy lists its parameters alike."""
         nodes = [node for graph in self.graphs.values() for node in graph.nodes]
-        return sorted({str(node.target) for node in nodes if node.op in ("call_module", "get_attr")})
+        named = {str(node.target) for node in nodes if node.op in ("call_module", "get_attr")}
+        places = {target: place for place, target in enumerate(_names(self))}
+        return sorted(named, key=lambda target: (places.get(target, len(places)), target))
+
+
+def _names(network: nn.Module) -> Iterator[str]:
+    """Yield the names of modules, parameters and buffers, each module's own behind it."""
+    for prefix, module in network.named_modules(remove_duplicate=False):
+        yield prefix
+        yield from (f"{prefix}.{name}".lstrip(".") for name in (*module._parameters, *module._buffers))
 
 
 def _get(module: Any, target: str) -> Any:

@@ -46,7 +46,7 @@ def test_random_valid_groups(specimen: Specimen, seed: int) -> None:
     assert all(each.reason for each in oto.refused)
     assert all(oto.explain(each) for each in (*oto.groups, *oto.refused))
     chosen = oto.random_set_zero_groups(0.6, seed=seed)
-    removal.stays_valid(before, model, inputs)
+    removal.stays_valid(removal.connections(before, inputs), model, inputs)
     subnet = oto.construct_subnet()
     check(model, subnet, inputs, train=specimen.train and not report_of(subnet).training_notes)
     assert not chosen or removal.num_params(subnet) < removal.num_params(model)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from autosubnet import AutoSubnet
 from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.groups import Group, ParameterSlice
+from autosubnet.graph.suspicion import Suspicion
 from autosubnet.graph.validity import Validity
 from autosubnet.graph.view import GraphView
-from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.masks import compress, same
 
 CHANGES = 12
@@ -69,7 +69,7 @@ def check(oto: AutoSubnet, seed: int) -> int:
             validity.propagation.undo(undo.pop())
         else:
             undo.append(validity.add(some_slices(view, choose)))
-        fresh = Propagation(view, validity.propagation.parameters)
+        fresh = Suspicion(view, validity.propagation.parameters)
         kept = [(fresh.masks, validity.propagation.masks)]
         kept += [(Dependence(view, fresh, source).masks, each.masks) for source, each in validity.dependences.items()]
         for expected, got in kept:

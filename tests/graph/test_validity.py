@@ -411,3 +411,62 @@ def test_what_is_written_into_a_tensor_is_what_it_depends_on(blank: bool) -> Non
     oto = AutoSubnet(model, torch.randn(3, 4))
     assert oto.construct_subnet().meta["autosubnet"].notes == ()
     assert all(oto._validity().outputs.values())
+
+
+class Opaque(nn.Module):
+    """Numbers of numpy's decide: no graph can follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.from_numpy(np.ones(1, dtype=np.float32))
+
+
+class Gated(nn.Module):
+    """A product, one of whose factors is a sum that ``hidden`` hands on."""
+
+    def __init__(self, hidden: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.head = (nn.Linear(4, 4) for _ in range(4))
+        self.hidden = hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.a(x) * self.hidden(self.b(x) + self.c(x)))
+
+
+def clamped(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :2].clamp_(-1, 1)
+    return x
+
+
+def clamped_without_gradient(x: Tensor) -> Tensor:
+    x = x.clone()
+    with torch.no_grad():
+        x[:, :2].clamp_(-1, 1)
+    return x
+
+
+def copied_into_zeros(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[:, :] = x
+    return y
+
+
+@pytest.mark.parametrize("hidden", [clamped, clamped_without_gradient, copied_into_zeros, Opaque()])
+def test_zeros_that_cannot_be_followed_end_a_dependence(hidden: Callable[[Tensor], Tensor]) -> None:
+    """A product with what only zeros were written to, or an operator without a rule got, may be zero."""
+    oto = AutoSubnet(Gated(hidden), torch.randn(3, 4))
+    assert {group.name for group in oto.groups} == {"a", "b", "c"}
+    assert oto.is_valid(["b"])
+    assert oto.is_valid(["c"])
+    assert not oto.is_valid(["b", "c"])
+
+
+def written_beside(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :2] = torch.ones(4, 2) * x.mean(0)[:2].exp()
+    return y[:, :4]
+
+
+def test_what_is_written_besides_zeros_keeps_a_dependence() -> None:
+    oto = AutoSubnet(Gated(written_beside), torch.randn(4, 4))
+    assert oto.is_valid(["b", "c"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -182,3 +184,23 @@ def test_statistics_that_training_alone_writes_behind_a_choice() -> None:
     subnet.train()(x)
     assert torch.equal(model.norm.running_mean, subnet.norm.running_mean)  # type: ignore[union-attr,arg-type]
     assert report_of(remove_zeros(subnet, x)).removed_params == ()
+
+
+def test_a_copy_lists_its_parameters_in_the_same_order() -> None:
+    """Optimizers know parameters by their place, and tied ones have the first of their names."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.second, self.first = nn.Linear(6, 6), nn.Linear(6, 6)
+            self.first.weight = self.second.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(self.second(x).relu())
+            return y.square() if self.training else y
+
+    x = example(5, 6)
+    subnet = remove_zeros(settled(Tied(), x), x)
+    for same in (copy.deepcopy(subnet), copy.copy(subnet), pickle.loads(pickle.dumps(subnet))):  # our own
+        assert [name for name, _ in same.named_parameters()] == ["second.weight", "second.bias", "first.bias"]
+    assert report_of(remove_zeros(subnet, x)).relative_difference == 0
