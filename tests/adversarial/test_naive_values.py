@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-from collections import ChainMap
 from collections.abc import Callable
-from fnmatch import fnmatchcase
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +15,7 @@ from . import naive, test_dtypes, test_sizes, test_values
 from .making import equal, example, network, without
 from .naive import Mutant
 from .naive import values as naive_values
+from .naming import cases, collected, named, readable
 from .specimen import ROWS
 
 MODULES = (test_values, test_dtypes, test_sizes)
@@ -155,34 +152,6 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
 ]
 # These leave nothing out of a plain network.
 NOTHING_GOES = {"what trains is not zero"}
-
-
-def readable(value: Any) -> str:
-    """Return what to call a parameter of a case."""
-    return str(getattr(value, "name", None) or getattr(value, "__name__", value)).removeprefix("torch.")
-
-
-def cases(test: Callable[..., None]) -> dict[str, dict[str, Any]]:
-    """Return the arguments of every case of a parametrized test, by what the case is called."""
-    axes = []
-    for mark in [each for each in getattr(test, "pytestmark", []) if each.name == "parametrize"]:
-        names, values = mark.args
-        rows = [{names: row} if isinstance(names, str) else dict(zip(names, row, strict=True)) for row in values]
-        labels = mark.kwargs.get("ids") or ["-".join(map(readable, row.values())) for row in rows]
-        axes.append(list(zip(labels, rows, strict=True)))
-    found: dict[str, dict[str, Any]] = {}
-    for chosen in itertools.product(*axes):
-        label = "-".join(each for each, _ in chosen)
-        found[f"{label}{len(found)}" if label in found else label] = dict(ChainMap(*(row for _, row in chosen)))
-    return found
-
-
-def collected(module: ModuleType) -> list[Callable[..., None]]:
-    return [each for name, each in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
-
-
-def named(test: Callable[..., None], glob: str) -> dict[str, dict[str, Any]]:
-    return {case: arguments for case, arguments in cases(test).items() if fnmatchcase(case, glob)}
 
 
 @pytest.mark.parametrize(

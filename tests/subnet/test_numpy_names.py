@@ -15,12 +15,13 @@ X = example(4, 6)
 BODIES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "stack": lambda m, x: torch.stack([m.a(x), m.b(x)], axis=1)[:, 1],
     "stack, summed": lambda m, x: torch.stack([m.a(x), m.b(x)], axis=1).sum(axis=1, keepdims=True).flatten(1),
-    "chunk": lambda m, x: torch.chunk(torch.cat([m.a(x), m.b(x)], axis=1), 2, axis=1)[1],
+    "cat": lambda m, x: torch.cat([m.a(x), m.b(x)], axis=1)[:, 6:],
+    "chunk": lambda m, x: torch.chunk(torch.cat([m.a(x), m.b(x)], 1), 2, axis=1)[1],
     "chunk, from behind": lambda m, x: torch.cat([m.a(x), m.b(x)], -1).chunk(2, axis=-1)[1],
     "tensor_split": lambda m, x: torch.cat([m.a(x), m.b(x)], -1).tensor_split(2, axis=1)[1],
     "unbind": lambda m, x: torch.stack([m.a(x), m.b(x)], -1).unbind(axis=-1)[1],
-    "mean": lambda m, x: m.b(x) + m.a(x).mean(axis=1, keepdims=True),
-    "squeeze": lambda m, x: m.b(x) + m.a(x).unsqueeze(axis=1).squeeze(axis=1),
+    "mean": lambda m, x: m.a(x) + m.b(x).mean(axis=1, keepdims=True),
+    "squeeze": lambda m, x: m.a(x) + m.b(x).unsqueeze(axis=1).squeeze(axis=1),
 }
 
 
