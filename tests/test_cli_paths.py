@@ -206,11 +206,11 @@ def test_a_file_without_a_genotype_is_refused(tmp_path: Path) -> None:
     assert "holds no genotype of darts" in done.output.replace("\n", " ")
 
 
-def write_text(folder: Path) -> Path:
+def write_text(folder: Path, letters: str = "abcdefgh") -> Path:
     folder.mkdir()
     draw = random.Random(0)
     for part, lines in (("train", 60), ("valid", 20), ("test", 20)):
-        words = ("\n".join(" ".join(draw.choices("abcdefgh", k=6)) for _ in range(lines)) + "\n").encode()
+        words = ("\n".join(" ".join(draw.choices(letters, k=6)) for _ in range(lines)) + "\n").encode()
         (folder / f"{part}.txt").write_bytes(words)
     return folder
 
@@ -235,6 +235,10 @@ def test_a_search_over_the_recurrent_cell(tmp_path: Path) -> None:
     names = [each.name for each in session.get_inputs()]
     (got,) = session.run(None, dict(zip(names, (x.numpy(), h.numpy()), strict=True)))
     assert abs(torch.from_numpy(got) - subnet(x, h)).max() <= 1e-5
+    assert invoke("export", str(out), str(tmp_path / "cell.pt2")).exit_code == 0
+    assert torch.allclose(torch.export.load(tmp_path / "cell.pt2").module()(x, h), subnet(x, h), atol=1e-6)
+    alone = invoke("evaluate", str(out))
+    assert (alone.exit_code, "without a language model" in alone.output.replace("\n", " ")) == (1, True)
 
 
 def test_the_language_model_of_a_recurrent_cell_is_trained(tmp_path: Path) -> None:
@@ -270,5 +274,16 @@ def test_the_language_model_of_a_recurrent_cell_is_trained(tmp_path: Path) -> No
         assert abs(in_onnx - logits).max() <= 1e-5
         total += float(torch.nn.functional.cross_entropy(logits, following, reduction="sum"))
     assert math.exp(total / words[1:].numel()) == pytest.approx(scores["test perplexity"], rel=1e-5)
-    refused = invoke("evaluate", str(out))
-    assert (refused.exit_code, "no network for images" in refused.output.replace("\n", " ")) == (1, True)
+    measured = json.loads(invoke("evaluate", str(out), "--json").stdout)
+    assert {name: measured[name] for name in scores} == pytest.approx(scores, rel=1e-5)
+    assert (measured["num_params"], measured["multiply_adds"]) == (result["num_params"], result["multiply_adds"])
+    assert f"{scores['test perplexity']:.1f}" in invoke("evaluate", str(out)).output
+    for wrong, why in (
+        ("--data=digits", "for texts, not for digits"),
+        (f"--data-dir={write_text(tmp_path / 'other', 'abc')}", "words"),
+    ):
+        refused = invoke("evaluate", str(out), wrong)
+        assert (refused.exit_code, why in refused.output.replace("\n", " ")) == (1, True)
+    assert invoke("export", str(out), str(tmp_path / "net.pt2")).exit_code == 0
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    assert torch.allclose(program(words[0], state)[0], network(words[0], state)[0], atol=1e-6)

@@ -10,10 +10,8 @@ import typer
 
 from autosubnet.cli.screen import JSON_HELP, app, comparison, console, one_sentence_errors, show_result
 from autosubnet.errors import ExportError
-from autosubnet.viz.report import Row
 
 _RUN = "a folder that search or train filled"
-_EXAMPLES = 2
 Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
@@ -30,29 +28,20 @@ def report(run: Annotated[Path, typer.Argument(help=_RUN)], as_json: Json = Fals
 def evaluate(
     run: Annotated[Path, typer.Argument(help=_RUN)],
     data: Annotated[str | None, typer.Option(help="digits or fashion-mnist; else those of the run")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="where the files of fashion-mnist are")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="where the images or the text are")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the network in RUN on the test images again."""
+    """Measure the network in RUN again, on images or a text."""
     with one_sentence_errors():
-        from autosubnet.training import loop, measure
+        from autosubnet.training import evaluation
         from autosubnet.training.finished import FinishedRun
 
-        finished = FinishedRun.read(run)
-        images = finished.data(data, data_dir)
-        network = finished.network()
-        num_params, share = measure.num_params(network), loop.accuracy(network, images.test)
-        multiply_adds = measure.multiply_adds(network, images.test.tensors[0][:1])
+        found = evaluation.evaluate(FinishedRun.read(run), data, data_dir)
         if as_json:
-            found = {"num_params": num_params, "multiply_adds": multiply_adds, "accuracy": share}
-            typer.echo(json.dumps({"data": images.name, **found}))
+            figures = {"num_params": found.num_params, "multiply_adds": found.multiply_adds}
+            typer.echo(json.dumps({"data": found.data, **figures, **found.scores}))
             return
-        rows = (
-            Row("parameters", "", f"{num_params:,}", ""),
-            Row("multiply-adds an image", "", f"{multiply_adds / 1e6:.2f} M", ""),
-            Row("accuracy", "", f"{share:.2%}", ""),
-        )
-        console.print(comparison(f"{run} on {images.name}", rows))
+        console.print(comparison(f"{run} on {found.data}", found.rows()))
 
 
 @app.command()
@@ -69,6 +58,5 @@ def export(
         if file.suffix not in writers:
             raise ExportError(f"cannot write {file}: its suffix is none of {', '.join(writers)}")
         finished = FinishedRun.read(run)
-        images = finished.data().test.tensors[0][:_EXAMPLES]
-        difference = writers[file.suffix](finished.network(), file, images)
+        difference = writers[file.suffix](finished.network(), file, finished.examples())
         console.print(f"Wrote {file}; its outputs differ by {difference:.1e} at most.", soft_wrap=True, highlight=False)

@@ -57,6 +57,28 @@ def windows(text: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield text[start:stop], text[start + 1 : stop + 1]
 
 
+class WordByWord(nn.Module):
+    """A language model made of one step of it, such as :class:`autosubnet.supernets.NextWord`.
+
+    Args:
+        step: maps words ``(B,)`` and a state ``(B, size)`` to logits ``(B, vocabulary)`` and the state after.
+        size: of a state; a text begins with zeros.
+    """
+
+    def __init__(self, step: nn.Module, size: int) -> None:
+        super().__init__()
+        self.step, self.size = step, size
+
+    def forward(self, words: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return logits ``(T, B, vocabulary)`` for words ``(T, B)``, and the state after."""
+        state = torch.zeros(words.shape[1], self.size, device=words.device) if hidden is None else hidden
+        logits = []
+        for now in words:
+            following, state = self.step(now, state)
+            logits.append(following)
+        return torch.stack(logits), state
+
+
 @torch.no_grad()
 def perplexity(model: nn.Module, words: Tensor, batch_size: int = 10, length: int = 35) -> float:
     """Return the exponential of the mean cross-entropy of each word given those before it, in eval mode.
