@@ -71,6 +71,10 @@ def test_a_search_over_cells_writes_what_it_found(searched: tuple[Path, str]) ->
     assert page.count("<svg") == 5
     assert all(text in page for text in (f"{result['num_params'][1]:,}", f"{left} of 56 paths", "genotype.json"))
     assert not any(word in page for word in ("<script", "<link", "@import", 'src="http'))
+    body = page.partition('<table class="costs">')[2].partition("</tbody>")[0].partition("<tbody>")[2]
+    params = [int(row.split('"number">')[2].partition("<")[0].replace(",", "")) for row in body.split("<tr")[1:]]
+    oto = AutoSubnet(load_subnet(out / "subnet"), load("digits").test.tensors[0][:2])
+    assert params == [each["num_params"] for each in oto.compute_vertex_costs().values() if any(each.values())]
     assert f"{result['score'][1]:.2%}" in screen
 
 
@@ -255,6 +259,9 @@ def test_the_language_model_of_a_recurrent_cell_is_trained(tmp_path: Path) -> No
     assert [set(each) for each in result["epochs"]] == [{"loss", "perplexity"}] * 2
     scores = result["scores"]
     assert scores["validation perplexity"] == min(each["perplexity"] for each in result["epochs"])
+    page = (out / "report.html").read_text("utf-8")
+    assert "validation perplexity" in page
+    assert "<code>decoder</code>" in page.partition('<table class="costs">')[2]
     assert f"{scores['test perplexity']:.1f}" in done.output
     assert f"{scores['test perplexity']:.1f}" in invoke("report", str(out)).output
     network = load_subnet(out / "network").eval()

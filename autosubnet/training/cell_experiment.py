@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from rich.console import Console
 
-from autosubnet.api import remove_zeros
+from autosubnet.api import AutoSubnet, remove_zeros
 from autosubnet.errors import InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.supernets import Genotype, RecurrentGenotype
@@ -20,10 +20,11 @@ from autosubnet.training.cell_problem import CellProblem, read_genotype
 from autosubnet.training.cell_settings import CellSettings, RecurrentSettings
 from autosubnet.training.cell_texts import TextCells
 from autosubnet.training.folder import begin
+from autosubnet.training.page_costs import cost_lines
 from autosubnet.training.results import tell_score
 from autosubnet.viz.curves import save_figure
 from autosubnet.viz.report import Figure, Page, Row, write_report
-from autosubnet.viz.training_curves import loss_curve
+from autosubnet.viz.training_curves import training_curves
 
 
 @dataclass(frozen=True)
@@ -121,20 +122,23 @@ def run(
         environment=measure.environment(),
     )  # fmt: skip
     (out / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n", "utf-8")
-    _write_page(result, out)
+    _write_page(result, AutoSubnet(network, examples), out)
     save(network, out / "network")
     export_onnx(network, out / "network.onnx", examples)
     checkpoint.unlink()
     return result
 
 
-def _write_page(result: CellResult, out: Path) -> None:
-    save_figure(loss_curve([each["loss"] for each in result.epochs]), out / "training.svg")
+def _write_page(result: CellResult, oto: AutoSubnet, out: Path) -> None:
+    losses = [each["loss"] for each in result.epochs]
+    scores = [each["perplexity"] for each in result.epochs if "perplexity" in each]
+    save_figure(training_curves(losses, scores, "validation perplexity"), out / "training.svg")
     page = Page(
         title=f"The cells of {result.settings['genotype']} on {result.settings.get('data', 'a text')}",
         summary=f"Trained from new weights in {len(result.epochs)} epochs.",
         rows=result.rows(),
         curves=(Figure("By epoch.", (out / "training.svg").read_text("utf-8")),),
+        costs=cost_lines(oto),
         files=(
             ("network.onnx", "the network for ONNX Runtime, checked against PyTorch"),
             ("network/", "its weights as safetensors, and the network as plain Python source"),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from torch import fx
 
 from autosubnet.api import AutoSubnet
 from autosubnet.graph.groups import Group
-from autosubnet.graph.vertex import Vertex
 from autosubnet.subnet.report import Report
+from autosubnet.training.page_costs import cost_lines
 from autosubnet.training.results import Result, tell_difference
 from autosubnet.viz.curves import save_figure
-from autosubnet.viz.report import CostLine, Figure, GroupLine, Page, write_report
-from autosubnet.viz.style import shape_text
+from autosubnet.viz.report import Figure, GroupLine, Page, write_report
 from autosubnet.viz.training_curves import search_curves
 
 FILES = (
@@ -71,34 +69,11 @@ def _page(
         refused=tuple((refusal.segment, refusal.reason) for refusal in oto.refused),
         notes=report.notes,
         figures=figures,
-        costs=_costs(oto, report),
+        costs=cost_lines(oto, report),
         files=FILES,
         command=result.command,
         environment=result.environment,
     )
-
-
-def _costs(oto: AutoSubnet, report: Report) -> tuple[CostLine, ...]:
-    """Return a line for each vertex that costs something."""
-    removed, costs = set(report.removed_vertices), oto.compute_vertex_costs()
-    return tuple(
-        CostLine(
-            vertex.name,
-            vertex.label,
-            shape_text(vertex.shape),
-            costs[vertex.name]["num_params"],
-            costs[vertex.name]["flops"] / 2,
-            _fate(vertex, removed, report),
-        )
-        for vertex in oto.graph.vertices
-        if any(costs[vertex.name].values())
-    )
-
-
-def _fate(vertex: Vertex, removed: Collection[str], report: Report) -> str:
-    if vertex.name in removed:
-        return "removed"
-    return "narrowed" if any(name in report.kept for name in vertex.variables) else "kept"
 
 
 def _summary(result: Result) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from autosubnet.api import AutoSubnet
+from autosubnet.training.page_costs import cost_lines
 from autosubnet.training.path_problem import Cell
 from autosubnet.training.path_results import PathResult
 from autosubnet.training.results import tell_difference
@@ -37,10 +38,11 @@ def write_path_page(
         out: a folder.
     """
     curve = _score(result, out)
+    after = AutoSubnet(subnet, tuple(example))
     if cells:
         figures = tuple(figure for cell in cells for figure in _draw_cell(cell, result, out))
     else:
-        left = AutoSubnet(subnet, tuple(example)).visualize("trace").save(out / "graph_after.svg")
+        left = after.visualize("trace").save(out / "graph_after.svg")
         figures = (_figure("The network that is left: every operator.", left),)
     page = Page(
         title=f"{result.settings['supernet']} with {result.settings['method']}",
@@ -50,6 +52,7 @@ def write_path_page(
         proof=_proof(result),
         notes=subnet.meta["autosubnet"].notes,
         figures=figures,
+        costs=cost_lines(after),
         files=(_CELLS, *_FILES) if cells else _FILES,
         command=result.command,
         environment=dict(result.environment),

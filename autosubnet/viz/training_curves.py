@@ -16,10 +16,14 @@ _MOST_NAMES = 12  # lines that still get their names beside them
 _APART = 0.07  # of the height of a plot, from one name to the next
 
 
-def loss_curve(losses: Sequence[float]) -> Figure:
-    """Return the mean training loss of every epoch."""
-    figure = Figure(figsize=(5.6, 3.0), layout="constrained")
-    _draw_loss(figure.subplots(), losses)
+def training_curves(losses: Sequence[float], scores: Sequence[float] = (), measure: str = "") -> Figure:
+    """Return the mean training loss of every epoch and, where there is one, what was measured at its end."""
+    figure = Figure(figsize=(10.0 if scores else 5.6, 3.0), layout="constrained")
+    first, *others = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    _draw_loss(first, losses)
+    for axis in others:
+        _style(axis, measure, len(scores))
+        axis.plot(range(1, len(scores) + 1), scores, color=_RED, marker="o", markersize=3)
     return figure
 
 

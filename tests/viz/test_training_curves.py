@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from autosubnet.viz.training_curves import loss_curve, search_curves
+from autosubnet.viz.training_curves import search_curves, training_curves
 
 LOSSES = [1.0, 0.6, 0.5]
 SCORES = [{"a": 0.1, "b": 0.3}, {"a": 0.2, "b": 0.3}, {"a": 0.2, "b": 0.4}]
@@ -46,5 +46,12 @@ def test_a_model_without_groups() -> None:
 
 
 def test_the_loss_of_a_training() -> None:
-    (axis,) = loss_curve(LOSSES).axes
+    (axis,) = training_curves(LOSSES).axes
     assert axis.lines[0].get_ydata().tolist() == LOSSES
+
+
+def test_what_was_measured_at_the_end_of_every_epoch() -> None:
+    loss, score = training_curves(LOSSES, [30.0, 20.0, 15.0], "validation perplexity").axes
+    assert loss.lines[0].get_ydata().tolist() == LOSSES
+    assert score.lines[0].get_ydata().tolist() == [30.0, 20.0, 15.0]
+    assert score.get_title(loc="left") == "validation perplexity"
