@@ -15,8 +15,7 @@ from autosubnet.graph.memory import Memory
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.masks import Mask, MaskTree, is_zero
-from autosubnet.ops.registry import is_known
-from autosubnet.ops.rule import filled, leaves
+from autosubnet.ops.rule import Unknown, filled, leaves
 
 
 class Suspicion(Propagation):
@@ -40,7 +39,7 @@ class Suspicion(Propagation):
             return False
         if node.meta["mutated"]:
             makers, sources = self.memory.so_far(node), self.memory.sources(node)
-        elif node in self.view.calls and not is_known(node, self.view.trace.leaf(node)):
+        elif isinstance(self.view.rules.get(node), Unknown):
             makers, sources = [node], set(node.all_input_nodes)
         else:
             return False
