@@ -8,7 +8,9 @@ other searches: DARTS' supernet with 3 cells of 4 channels, images of Fashion-MN
 * ``DARTS``: first order, softmax over the operations of an edge, the best one of the best two edges into a node;
 * ``random``: as many nodes and paths as those of AdamHAPG at alpha 0.5, parameters within 5 % of theirs;
 * ``H2SPG``: on the supernet whose norms have weights, asked for the share of its groups, an operator each, that
-  AdamHAPG at alpha 0.5 takes of its paths; skips without weights are in no group.
+  AdamHAPG at alpha 0.5 takes of its paths; skips without weights are in no group;
+* ``H2SPG and AdamHAPG``: both in one run on that supernet, with a weight on every path into every sum and concatenation
+  of every cell; H2SPG is asked for half of that share.
 
 What is derived is trained from new weights by one recipe: the cells of a genotype stacked, what H2SPG leaves as it is.
 A result is added to the file as soon as it is there, and a run goes on where another stopped.
@@ -40,6 +42,7 @@ from torch.utils.data import TensorDataset
 from autosubnet import AutoSubnet
 from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group
+from autosubnet.optim import H2SPG
 from autosubnet.supernets import DartsNetwork, Genotype, create, genotype, nodes
 from autosubnet.supernets.darts_skeleton import EDGES, INNER, KINDS, SPACE
 from autosubnet.supernets.darts_space import Paths as CellPaths
@@ -63,13 +66,15 @@ FULL: dict[str, Any] = {
     "random": 3,
 }
 QUICK: dict[str, Any] = {
-    "search": {"images": 32, "epochs": 1, "batch_size": 16, "path_lr": 0.0125, "lambda_step": 0.012},
+    "search": {"images": 64, "epochs": 1, "batch_size": 16, "path_lr": 0.0125, "lambda_step": 0.012},
     "training": {"images": 16, "epochs": 1, "batch_size": 16, "lr": 0.025, "channels": 2, "cells": 3},
     "test": 20,
     "alphas": [0.5],
     "random": 1,
 }
 LIKE = "AdamHAPG, alpha 0.5"  # what random cells and H2SPG are given the size of
+BOTH = "H2SPG and AdamHAPG"
+OF_WEIGHTS = {"lr": ImagePaths.recipe.lr, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
 Cells = dict[str, dict[int, CellPaths]]
 
 
@@ -246,12 +251,46 @@ def h2spg(task: Task, share: float) -> dict[str, Any]:
     start = time.perf_counter()
     set_seed(0)
     oto = AutoSubnet(create("darts", channels=CHANNELS, cells=CELLS, in_channels=1), data.train.tensors[0][:8])
-    optimizer = oto.h2spg(
-        lr=ImagePaths.recipe.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, target_group_sparsity=share,
-        total_steps=loop.num_steps(data.train, batch_size, epochs),
-    )  # fmt: skip
+    optimizer = oto.h2spg(**OF_WEIGHTS, target_group_sparsity=share,
+                          total_steps=loop.num_steps(data.train, batch_size, epochs))  # fmt: skip
     loop.train(oto.model, optimizer, data.train, epochs=epochs, batch_size=batch_size, clip=CLIP, title="H2SPG")
+    return of_operators(task, oto.construct_subnet(), optimizer, start)
+
+
+def joined(task: Task, share: float) -> dict[str, Any]:
+    """Search over operators and over paths in one run, each optimizer on parameters of its own."""
+    options, data = task.settings["search"], task.part("search")
+    start = time.perf_counter()
+    set_seed(0)
+    model, example = create("darts", channels=CHANNELS, cells=CELLS, in_channels=1), data.train.tensors[0][:8]
+    operators, oto = AutoSubnet(model, example), AutoSubnet(model, example, architecture_weights=True)
+    settings = PathSettings(**{name: value for name, value in options.items() if name != "images"})
+    problem = ImagePaths(oto.model, Paths(oto.paths, {}), data, settings.batch_size, settings.seed, "both")
+    weights = operators.h2spg(**OF_WEIGHTS, target_group_sparsity=share, total_steps=settings.epochs * problem.steps)
+    search = Search.start(problem, settings)
+    search = replace(search, weights=weights, schedules={})
+    order = torch.Generator().manual_seed(settings.seed)
+    oto.model.train()
+    for _ in range(settings.epochs):
+        for seen, unseen in problem.batches(order, torch.device("cpu")):
+            search.step_paths(seen, unseen)
+            search.step_weights(seen)
+        search.growth.step()
+    search.architecture.derive()
+    paths = [oto.model.get_parameter(part.name) for group in oto.paths for part in group.slices]
+    zero = sum(not weight.any() for weight in paths)
     subnet = oto.construct_subnet()
+    if subnet.meta["autosubnet"].constant_outputs:
+        raise InputError("no path from the input to the output is left")
+    with torch.no_grad():
+        for name, weight in subnet.named_parameters():
+            if name.startswith("path_weights."):
+                weight.fill_(1)
+    return {**of_operators(task, subnet, weights, start), "zero_weights": zero, "weights": len(paths)}
+
+
+def of_operators(task: Task, subnet: nn.Module, optimizer: H2SPG, start: float) -> dict[str, Any]:
+    """Train what is left from new weights, and count the operators that are not."""
     seconds = time.perf_counter() - start
     set_seed(0)
     for module in subnet.modules():
@@ -288,6 +327,7 @@ def work(task: Task, runs: dict[str, Any]) -> dict[str, Callable[[], dict[str, A
             of_genotype, task, lambda each, seed=seed: random_cells(each, Genotype.from_json(like()["genotype"]), seed)
         )
     found["H2SPG"] = lambda: h2spg(task, like()["zero_paths"] / like()["paths"])
+    found[BOTH] = lambda: joined(task, like()["zero_paths"] / like()["paths"] / 2)
     return found
 
 
