@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from autosubnet import cli
+from autosubnet import AutoSubnet, cli
 from autosubnet.export import load as load_subnet
 from autosubnet.supernets import Genotype, RecurrentGenotype
 from autosubnet.training.data import load

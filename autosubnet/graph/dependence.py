@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from torch import fx
 
-from autosubnet.graph.memory import Memory
 from autosubnet.graph.sizes import input_of
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo, nothing_known
@@ -35,7 +34,6 @@ class Dependence:
         self.view = view
         self.propagation = propagation
         self.source = source
-        self.memory = Memory(view)
         self.masks: dict[fx.Node, MaskTree] = {}
         for node in view.nodes:
             self.masks[node] = self.transfer(node)
@@ -71,15 +69,20 @@ class Dependence:
 
     def _holds_constants(self, node: fx.Node) -> bool:
         """Whether all that has been written so far to the memory that ``node`` shares is constant."""
-        if self.source in self.memory.so_far(node):
+        if self.source in self.view.memory.so_far(node):
             return False
-        return all(is_zero(leaf) for each in self.memory.sources(node) for leaf in leaves(self.masks[each]))
+        return all(is_zero(leaf) for each in self.view.memory.sources(node) for leaf in leaves(self.masks[each]))
 
-    def refresh(self, touched: Iterable[fx.Node], undo: Undo) -> None:
-        """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``."""
+    def refresh(
+        self, touched: Iterable[fx.Node], undo: Undo, vital: Collection[fx.Node] = frozenset()
+    ) -> fx.Node | None:
+        """Recompute what follows from changed zeros at ``touched``; add what changes to ``undo``.
+
+        Ends where a ``vital`` node no longer depends on the input, and returns it.
+        """
         index = self.view.index
         changed: dict[int, list[fx.Node]] = {index[node]: [] for node in touched}  # what is queued, and its operands
-        changed.update((index[each], []) for node in touched for each in self.memory.followers(node))
+        changed.update((index[each], []) for node in touched for each in self.view.memory.followers(node))
         queue = sorted(changed)
         while queue:
             position = heapq.heappop(queue)
@@ -89,11 +92,14 @@ class Dependence:
                 continue
             undo.append((self.masks, node, self.masks[node]))
             self.masks[node] = mask
-            for each in self.memory.followers(node):
+            if node in vital and not self.depends(node):
+                return node
+            for each in self.view.memory.followers(node):
                 if index[each] not in changed:
                     changed[index[each]] = []
                     heapq.heappush(queue, index[each])
                 changed[index[each]].append(node)
+        return None
 
 
 def _everything(nothing: MaskTree) -> MaskTree:

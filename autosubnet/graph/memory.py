@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from torch import fx
+from collections.abc import Mapping, Sequence
 
-from autosubnet.graph.view import GraphView
+from torch import fx
 
 
 class Memory:
     """The nodes over memory that is written in place, by its root.
 
     Args:
-        view: the graph.
+        nodes: of the graph, in topological order.
+        index: position of each.
     """
 
-    def __init__(self, view: GraphView) -> None:
-        self._index = view.index
+    def __init__(self, nodes: Sequence[fx.Node], index: Mapping[fx.Node, int]) -> None:
+        self._index = index
         self._nodes: dict[fx.Node, list[fx.Node]] = {}
-        for node in view.nodes:
+        for node in nodes:
             if node.meta["mutated"]:
                 self._nodes.setdefault(node.meta["root"], []).append(node)
 

@@ -11,19 +11,13 @@ from collections.abc import Collection, Iterable
 
 from torch import fx
 
-from autosubnet.graph.memory import Memory
-from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
-from autosubnet.ops.masks import Mask, MaskTree, is_zero
+from autosubnet.ops.masks import MaskTree, is_zero
 from autosubnet.ops.rule import Unknown, filled, leaves
 
 
 class Suspicion(Propagation):
     """Zero masks in which written memory and operators without a rule give zeros where they get nothing else."""
-
-    def __init__(self, view: GraphView, parameters: dict[str, Mask] | None = None) -> None:
-        self.memory = Memory(view)
-        super().__init__(view, parameters)
 
     def transfer(self, node: fx.Node, changed: Collection[fx.Node] | None = None) -> MaskTree:
         """Return the node's mask, wholly zero where nothing is known but that all it comes from is."""
@@ -32,13 +26,13 @@ class Suspicion(Propagation):
 
     def followers(self, node: fx.Node) -> Iterable[fx.Node]:
         """Return the nodes that read ``node``, or memory that these write."""
-        return self.memory.followers(node)
+        return self.view.memory.followers(node)
 
     def _comes_of_zeros(self, node: fx.Node) -> bool:
         if not node.meta["data"]:
             return False
         if node.meta["mutated"]:
-            makers, sources = self.memory.so_far(node), self.memory.sources(node)
+            makers, sources = self.view.memory.so_far(node), self.view.memory.sources(node)
         elif isinstance(self.view.rules.get(node), Unknown):
             makers, sources = [node], set(node.all_input_nodes)
         else:

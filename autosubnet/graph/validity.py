@@ -41,8 +41,10 @@ class Validity:
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
         self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}
-        self.hit = dict.fromkeys(view.poles, False)  # which of them have got zeros
+        self.broken = dict.fromkeys(view.poles, False)  # which have got zeros; and vital nodes that are dead
         self.outputs = {node: self._sources(node) for mode in MODES for node in outputs_of(view.trace.graph, mode)}
+        self.vital = {source: self._vital(source) for source in inputs}
+        self.all_vital = frozenset().union(*self.vital.values())
 
     def try_add(self, group: Group) -> bool:
         """Remove one group more if the set stays valid; say whether it was."""
@@ -57,20 +59,21 @@ class Validity:
         changes: dict[str, Mask] = {}
         for each in group.slices:
             changes[each.name] = self._union(each.name, each.dim, each.indices, changes)
-        undo = self.propagation.update(changes)
+        undo = self.propagation.update(changes, self.all_vital)
         changed = self.propagation.changed(undo)
+        dead = next((node for node in changed[-1:] if node in self.all_vital and self.propagation.is_zero(node)), None)
         touched = changed + [node for name in changes for node in self.view.readers_of.get(name, ())]
-        for dependence in self.dependences.values():
-            dependence.refresh(touched, undo)
-        for node in changed:
-            if node in self.hit and not self.hit[node] and self.propagation.masks[node].any():
-                undo.append((self.hit, node, False))
-                self.hit[node] = True
+        for source, dependence in self.dependences.items():
+            dead = dead or dependence.refresh(touched, undo, self.vital[source])
+        poles = [node for node in changed if node in self.view.poles and self.propagation.masks[node].any()]
+        for node in [*poles, dead] if dead else poles:
+            undo.append((self.broken, node, self.broken.get(node, False)))
+            self.broken[node] = True
         return undo
 
     def is_valid(self) -> bool:
         """Whether every output is as alive as it has to be, and nothing divides by a zero."""
-        if any(self.hit.values()):
+        if any(self.broken.values()):
             return False
         for node, before in self.outputs.items():
             now = self._sources(node)
@@ -81,6 +84,19 @@ class Validity:
     def _sources(self, node: fx.Node) -> frozenset[fx.Node]:
         """The inputs that a node's value depends on."""
         return frozenset(source for source, each in self.dependences.items() if each.depends(node))
+
+    def _vital(self, source: fx.Node) -> frozenset[fx.Node]:
+        """The nodes that every way from an input to an output leads through that must depend on it.
+
+        Where one is dead, so is the output; all that lies between need not be looked at to know.
+        """
+        before, found = self.view.dominators.get(source, {}), set[fx.Node]()
+        for node, sources in self.outputs.items():
+            if source in sources & self.required:
+                while node in before and node not in found:
+                    found.add(node)
+                    node = before[node]
+        return frozenset(found)
 
     def _union(self, name: str, dim: int | None, indices: Sequence[int] | None, changes: dict[str, Mask]) -> Mask:
         parameter = self.view.parameters[name]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import networkx as nx
 from torch import fx, nn
 
 from autosubnet.capture import Trace
 from autosubnet.capture.trace import TensorInfo
+from autosubnet.graph.memory import Memory
 from autosubnet.graph.sizes import InputSizes
 from autosubnet.ops.call import Call, Value
 from autosubnet.ops.registry import rule_of
@@ -89,6 +91,18 @@ class GraphView:
                     names += found[source]
             found[node] = tuple(each for each in dict.fromkeys(names) if each in self.parameters)
         return found
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Memory that is written in place."""
+        return Memory(self.nodes, self.index)
+
+    @cached_property
+    def dominators(self) -> dict[fx.Node, dict[fx.Node, fx.Node]]:
+        """For each input, by what it reaches: the last node before that every way from the input leads through."""
+        ways = nx.DiGraph((node, follower) for node in self.nodes for follower in self.memory.followers(node))
+        inputs = [node for node in self.nodes if node.op == "placeholder" and node.meta["data"] and node in ways]
+        return {source: nx.immediate_dominators(ways, source) for source in inputs}
 
     @cached_property
     def poles(self) -> dict[fx.Node, fx.Node]:

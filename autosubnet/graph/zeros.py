@@ -60,8 +60,11 @@ class Propagation:
         patched = None if changed is None else rule.patched(call, self.of, self.masks[node], changed)
         return shared(rule.zeros(call, self.of) if patched is None else patched)
 
-    def update(self, changes: dict[str, Mask]) -> Undo:
-        """Change masks of parameters and propagate; return what changed, as :meth:`undo` needs it."""
+    def update(self, changes: dict[str, Mask], vital: Collection[fx.Node] = frozenset()) -> Undo:
+        """Change masks of parameters and propagate; return what changed, as :meth:`undo` needs it.
+
+        Ends where a ``vital`` node is wholly zero, which is then the last that changed.
+        """
         undo: Undo = []
         queue: list[tuple[int, fx.Node]] = []
         changed: dict[fx.Node, list[fx.Node]] = {}  # what is queued, with the operands that changed
@@ -83,6 +86,8 @@ class Propagation:
             if not same(mask, self.masks[node]):
                 undo.append((self.masks, node, self.masks[node]))
                 self.masks[node] = mask
+                if node in vital and is_zero(mask):
+                    break
                 for follower in self.followers(node):
                     push(follower, node)
         return undo

@@ -62,7 +62,7 @@ def plain(mask: Any) -> Any:
 def check(oto: AutoSubnet, seed: int) -> int:
     """Change and take back at random, comparing each time; return in how many masks something is claimed."""
     view, choose = oto._view, random.Random(seed)
-    validity, undo = Validity(view), []
+    validity, undo = exhaustive(view), []
     claims = 0
     for _ in range(CHANGES):
         if undo and choose.random() < 0.35:
@@ -77,6 +77,47 @@ def check(oto: AutoSubnet, seed: int) -> int:
             assert not wrong, f"not as from scratch: {wrong}"
             claims += sum(bool(mask.any()) for mask in expected.values() if hasattr(mask, "any"))
     return claims
+
+
+def exhaustive(view: GraphView) -> Validity:
+    """Return one that follows every change to its end, though an output is lost on the way."""
+    validity = Validity(view)
+    validity.vital, validity.all_vital = dict.fromkeys(validity.vital, frozenset()), frozenset()
+    return validity
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_check_that_ends_early_says_the_same(seed: int) -> None:
+    oto, choose = AutoSubnet(*random_model(seed)), random.Random(seed)
+    for _ in range(4):
+        order = choose.sample(oto.groups, len(oto.groups))
+        early, full = Validity(oto._view), exhaustive(oto._view)
+        assert [early.try_add(group) for group in order] == [full.try_add(group) for group in order]
+        assert early.propagation.masks.keys() == full.propagation.masks.keys()
+        for node, mask in full.propagation.masks.items():
+            assert same(plain(mask), plain(early.propagation.masks[node])), node
+
+
+def test_what_is_refused_is_not_followed_to_the_end() -> None:
+    """Else the choice among many groups would take the square of their number."""
+
+    class Either(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(self.a(x) + self.b(x))
+
+    looked_at = []
+    for length in (20, 200):
+        oto = AutoSubnet(nn.Sequential(*(Either() for _ in range(length))), torch.randn(2, 4))
+        validity = Validity(oto._view)
+        assert validity.try_add(oto.groups[0])
+        undo = validity.add(oto.groups[1])
+        assert not validity.is_valid()
+        looked_at.append(len(undo))
+    assert looked_at[0] == looked_at[1]
 
 
 @pytest.mark.parametrize("seed", range(12))
