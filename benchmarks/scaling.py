@@ -10,7 +10,8 @@ For each model, a random valid third of its groups is zeroed; then, on one threa
   of an operator is not counted, which only lowers the limit.
 
 Curves: chains of residual blocks of four vertices each, of 100 to 100,000 vertices, four features wide, so that the
-arithmetic costs nothing; and one concat of 200 to 10,000 branches.
+arithmetic costs nothing; as many alternatives in a chain, where every second group is refused; and one concat of 200 to
+10,000 branches.
 
 It ends with status 1 where zero propagation takes more than two forwards of time or memory on ResNet-152, ViT-L/16 or
 the chain of 10,000 vertices, or where a vertex takes more than three times as long in the largest graph of a curve
@@ -51,11 +52,16 @@ from autosubnet.training.measure import environment
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 IMAGENET = ("resnet152", "vit_l_16")
 CHAINS = (100, 1_000, 10_000, 100_000)
+ALTERNATIVES = (1_000, 10_000, 100_000)
 BRANCHES = (200, 2_000, 10_000)
 LIMITED = (*IMAGENET, "chain of 10000")
 FORWARDS_ALLOWED = 2
 GROWTH_ALLOWED = 3
-SMALL = {"chain of 100000": "chain of 1000", "concat of 10000": "concat of 200"}
+SMALL = {
+    "chain of 100000": "chain of 1000",
+    "alternatives of 100000": "alternatives of 1000",
+    "concat of 10000": "concat of 200",
+}
 STAGES = ("capture", "values", "propagation", "validity", "construct")
 T = TypeVar("T")
 
@@ -70,6 +76,17 @@ class Wide(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.last(torch.cat([branch(x) for branch in self.branches], 1))
+
+
+class Either(nn.Module):
+    """A sum of two layers, of which one may go: every second group is refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.first(x) + self.second(x))
 
 
 class LiveTensors(TorchDispatchMode):
@@ -185,6 +202,9 @@ def models() -> Iterator[tuple[str, nn.Module, torch.Tensor]]:
         yield name, torchvision.models.get_model(name, weights=None), torch.randn(1, 3, 224, 224)
     for vertices in CHAINS:
         yield f"chain of {vertices}", nn.Sequential(*(Block() for _ in range(vertices // 4))), torch.randn(2, 4)
+    for vertices in ALTERNATIVES:
+        model = nn.Sequential(*(Either() for _ in range(vertices // 4)))
+        yield f"alternatives of {vertices}", model, torch.randn(2, 4)
     for branches in BRANCHES:
         yield f"concat of {branches}", Wide(branches), torch.randn(2, 4)
 
@@ -204,11 +224,11 @@ def misses(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
 
 def table(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table: costs in forwards, and microseconds a vertex."""
-    yield f"{'':18}{'vertices':>9}{'time':>8}{'memory':>8}  " + "".join(f"{stage:>12}" for stage in STAGES)
+    yield f"{'':23}{'vertices':>9}{'time':>8}{'memory':>8}  " + "".join(f"{stage:>12}" for stage in STAGES)
     for name, row in rows.items():
         costs = "".join(f"{row['forwards'][what]:8.2f}" for what in ("time", "memory"))
         stages = "".join(f"{row['microseconds_a_vertex'][stage]:12.1f}" for stage in STAGES)
-        yield f"{name:18}{row['vertices']:9}{costs}  {stages}"
+        yield f"{name:23}{row['vertices']:9}{costs}  {stages}"
     yield "time and memory: of zero propagation, in eager forwards; then microseconds a vertex"
 
 
