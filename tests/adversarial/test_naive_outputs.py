@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from capture import test_gradients, test_memory
+from capture import test_gradients, test_memory, test_models
 from graph import test_validity
 from subnet import test_by_mode, test_numpy_names, test_outputs, test_verify
 from subnet.checks import left
@@ -58,6 +58,9 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_gradients.test_a_module_that_is_frozen_while_it_runs_is_refused, "*", "parameters train all the time"),
     (test_memory.test_two_parameters_in_one_place_are_refused, "*", "every parameter has memory of its own"),
     (test_memory.test_parameters_side_by_side_in_one_buffer_are_each_their_own, "*", "a storage is a place"),
+    (test_verify.test_weights_that_are_no_numbers_are_refused, "*inf*", "infinity is a number"),
+    (test_verify.test_weights_that_are_no_numbers_are_refused, "*nan*", "NaN is not infinite"),
+    (test_models.test_lazy_modules_are_refused_by_name, "*", "every parameter has values"),
     (test_verify.test_train_mode_is_compared_where_a_random_operation_went, "*", "draws follow each other"),
     (test_verify.test_the_report_says_what_capture_held_fixed, "*", "what is held fixed is no matter"),
     (test_verify.test_a_cause_that_the_graph_does_not_show_is_named, "*", "the graph shows all"),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autosubnet.capture import functions, trace, tracer, values
-from autosubnet.errors import CaptureError
+from autosubnet.errors import CaptureError, NonFiniteError
 from autosubnet.graph import validity
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops import linear
@@ -20,7 +20,9 @@ from .mutant import Mutant, never, no
 
 # Their packages export functions of the same names.
 capture = import_module("autosubnet.capture.capture")
-erase, going, verify = (import_module(f"autosubnet.subnet.{name}") for name in ("erase", "going", "verify"))
+construct, erase, going, verify = (
+    import_module(f"autosubnet.subnet.{name}") for name in ("construct", "erase", "going", "verify")
+)
 
 
 def nothing_read(plan: Any, name: str, readers: Any) -> Any:
@@ -82,7 +84,35 @@ def through_data(self: Any, func: Any, name: str, args: Any, kwargs: Any, target
     return result
 
 
+class Never:
+    """The class of nothing."""
+
+
+def all_but(*missed: float) -> Any:
+    """A check of weights that misses some numbers."""
+
+    def require_finite(view: Any) -> None:
+        for name, parameter in view.parameters.items():
+            real = parameter.detach().double()
+            for each in missed:
+                real = torch.where(real == each, 0.0, real)
+            if not torch.isfinite(real).all():
+                raise NonFiniteError(f"parameter {name!r} holds NaN or infinite values; restore it")
+
+    return require_finite
+
+
+def but_nan(view: Any) -> None:
+    """A comparison with the largest number, which NaN passes."""
+    for name, parameter in view.parameters.items():
+        if (parameter.detach().abs() == float("inf")).any():
+            raise NonFiniteError(f"parameter {name!r} holds NaN or infinite values; restore it")
+
+
 MUTANTS = [
+    Mutant("infinity is a number", ((construct, "_require_finite", all_but(float("inf"), float("-inf"))),)),
+    Mutant("NaN is not infinite", ((construct, "_require_finite", but_nan),)),
+    Mutant("every parameter has values", ((nn.parameter, "UninitializedParameter", Never),)),
     Mutant("a parameter that is returned is not read", ((going, "outputs_of", no),)),
     Mutant("no zero has a gradient", ((going, "_read", nothing_read),)),
     Mutant("what is returned is nobody's memory", ((erase, "outputs_of", no),)),
