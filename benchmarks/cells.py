@@ -15,7 +15,7 @@ other searches: DARTS' supernet with 3 cells of 4 channels, images of Fashion-MN
 What is derived is trained from new weights by one recipe: the cells of a genotype stacked, what H2SPG leaves as it is.
 A result is added to the file as soon as it is there, and a run goes on where another stopped.
 
-    python benchmarks/cells.py --data-dir DIR     # less than 40 minutes on two cores
+    python benchmarks/cells.py --data-dir DIR     # about 100 minutes on one core, on one thread
 """
 
 from __future__ import annotations
