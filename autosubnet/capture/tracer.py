@@ -37,6 +37,7 @@ from autosubnet.capture.observe import (
 )
 from autosubnet.capture.patching import patched
 from autosubnet.capture.placeholders import placeholders
+from autosubnet.capture.settings import settings_of
 from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
@@ -122,6 +123,7 @@ class Tracer(TorchFunctionMode):
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
         args, kwargs = placeholders(self.model, self._values, args, kwargs)
+        self._settings = {module: settings_of(module) for module in self._modules.values() if is_leaf(module)}
         with torch.set_grad_enabled(self._gradients), patched(self._call_module, self._apply), self:
             self._values.detaches = torch.is_grad_enabled()  # not under inference_mode
             result = self.model(*args, **kwargs)
@@ -186,9 +188,8 @@ class Tracer(TorchFunctionMode):
             return True
         if module is self.model or module in self.frozen or not is_leaf(module):
             return False
-        own = [*module.parameters(), *module.buffers()]
-        if not all(self._values.name(tensor) is not None for tensor in own):
-            return False  # its weights were exchanged for this call
+        if self._settings.get(module) != settings_of(module):
+            return False  # it computes something else in this call: its weights, its mode or a number were exchanged
         return not getattr(module, "inplace", False) or (
             len(args) == 1 and self._values.owned(args[0]) and not self._keeps_gradient(args[0])
         )

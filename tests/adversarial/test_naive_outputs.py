@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from capture import test_gradients, test_memory, test_models
 from graph import test_validity
-from subnet import test_by_mode, test_numpy_names, test_outputs, test_verify
+from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify
 from subnet.checks import left
 
 from autosubnet.errors import AutoSubnetError
@@ -19,7 +19,7 @@ from .naive import Mutant, outputs
 from .naming import cases, collected, named, readable
 from .specimen import ROWS
 
-MODULES = (test_outputs, test_numpy_names)
+MODULES = (test_outputs, test_numpy_names, test_settings)
 # What else is raised: the crash that a person would have met.
 CRASHES: dict[str, type[Exception]] = {
     "arguments have one name": ValueError,
@@ -45,6 +45,7 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_outputs.test_who_writes_to_an_output_writes_to_that_alone, "*", "what is returned is nobody's memory"),
     (test_outputs.test_a_norm_whose_statistics_others_read_goes_on_counting, "*", "statistics are a norm's own"),
     (test_outputs.test_a_norm_whose_statistics_nobody_reads_goes, "*", "every norm counts"),
+    (test_settings.test_what_is_changed_for_one_call, "*", "a module is what it was"),
     (test_numpy_names.test_numpys_names, "*", "what torch calls otherwise is no argument"),
     *((test_numpy_names.test_numpys_names, glob, "arguments have one name") for glob in ("*behind", "t*", "u*")),
     (test_numpy_names.test_bilinear_by_name, "*", "an operand has a position"),

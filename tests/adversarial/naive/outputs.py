@@ -113,6 +113,7 @@ MUTANTS = [
     Mutant("infinity is a number", ((construct, "_require_finite", all_but(float("inf"), float("-inf"))),)),
     Mutant("NaN is not infinite", ((construct, "_require_finite", but_nan),)),
     Mutant("every parameter has values", ((nn.parameter, "UninitializedParameter", Never),)),
+    Mutant("a module is what it was", ((tracer, "settings_of", no),)),
     Mutant("a parameter that is returned is not read", ((going, "outputs_of", no),)),
     Mutant("no zero has a gradient", ((going, "_read", nothing_read),)),
     Mutant("what is returned is nobody's memory", ((erase, "outputs_of", no),)),
