@@ -18,7 +18,7 @@ from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation, Undo, nothing_known
 from autosubnet.ops.call import Value
 from autosubnet.ops.masks import Mask, MaskTree, is_zero, same, uniform
-from autosubnet.ops.rule import leaves
+from autosubnet.ops.rule import filled, leaves
 
 
 class Dependence:
@@ -56,22 +56,17 @@ class Dependence:
             return None
         nothing = nothing_known(node)
         if node.meta["mutated"] and node is not self.source:
-            return _everything(nothing) if self._holds_constants(node) else nothing
+            fixed = all(is_zero(leaf) for each in self.view.memory.sources(node) for leaf in leaves(self.masks[each]))
+            return filled(nothing, fixed)
         if (given := input_of(node)) is not None:
-            return nothing if given is self.source else _everything(nothing)
+            return nothing if given is self.source else filled(nothing, True)
         if not node.meta["data"]:
-            return _everything(nothing)
+            return filled(nothing, True)
         call, rule = self.view.calls[node], self.view.rules[node]
         constant = None if changed is None else rule.patched(call, self.of, self.masks[node], changed)
         if constant is None:
             constant = rule.constants(call, self.of, self.propagation.of)
         return _either(constant, self.propagation.masks[node])
-
-    def _holds_constants(self, node: fx.Node) -> bool:
-        """Whether all that has been written so far to the memory that ``node`` shares is constant."""
-        if self.source in self.view.memory.so_far(node):
-            return False
-        return all(is_zero(leaf) for each in self.view.memory.sources(node) for leaf in leaves(self.masks[each]))
 
     def refresh(
         self, touched: Iterable[fx.Node], undo: Undo, vital: Collection[fx.Node] = frozenset()
@@ -100,12 +95,6 @@ class Dependence:
                     heapq.heappush(queue, index[each])
                 changed[index[each]].append(node)
         return None
-
-
-def _everything(nothing: MaskTree) -> MaskTree:
-    if isinstance(nothing, tuple):
-        return tuple(_everything(each) for each in nothing)
-    return None if nothing is None else ~nothing
 
 
 def _either(constant: MaskTree, zero: MaskTree) -> MaskTree:

@@ -1,39 +1,39 @@
-"""Memory that in-place operations write: which nodes share it, and what has come into it."""
+"""Memory that in-place operations write: what each of the nodes that share it holds has come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
 from torch import fx
 
 
 class Memory:
-    """The nodes over memory that is written in place, by its root.
+    """The nodes over memory that is written in place, each after the one before it.
 
     Args:
         nodes: of the graph, in topological order.
-        index: position of each.
     """
 
-    def __init__(self, nodes: Sequence[fx.Node], index: Mapping[fx.Node, int]) -> None:
-        self._index = index
-        self._nodes: dict[fx.Node, list[fx.Node]] = {}
+    def __init__(self, nodes: Iterable[fx.Node]) -> None:
+        self._written: dict[fx.Node, list[fx.Node]] = {}  # since the one before, with it
+        self._later: dict[fx.Node, list[fx.Node]] = {}
+        pending: dict[fx.Node, list[fx.Node]] = {}  # by memory: who had it last, and what was written to it since
         for node in nodes:
-            if node.meta["mutated"]:
-                self._nodes.setdefault(node.meta["root"], []).append(node)
+            if not node.meta["mutated"]:
+                continue
+            sources = pending.setdefault(node.meta["root"], [])
+            if node.meta["value"] is None:  # an assignment to an index
+                sources += node.all_input_nodes
+                continue
+            self._written[node] = sources
+            for source in sources:
+                self._later.setdefault(source, []).append(node)
+            pending[node.meta["root"]] = [node]
 
-    def so_far(self, node: fx.Node) -> list[fx.Node]:
-        """Return the nodes over the memory of ``node``, up to and with it."""
-        return [each for each in self._nodes[node.meta["root"]] if self._index[each] <= self._index[node]]
-
-    def sources(self, node: fx.Node) -> set[fx.Node]:
-        """Return what was read, from elsewhere, by all that has come into the memory of ``node`` so far."""
-        shared = self.so_far(node)
-        return {source for each in shared for source in each.all_input_nodes}.difference(shared)
+    def sources(self, node: fx.Node) -> list[fx.Node]:
+        """Return what ``node`` reads, and what has come into its memory."""
+        return [*node.all_input_nodes, *self._written.get(node, ())]
 
     def followers(self, node: fx.Node) -> list[fx.Node]:
-        """Return the nodes behind ``node`` that read it, or memory that it or these write."""
-        users = [user for user in node.users if user.op != "output"]
-        written = [user.meta["root"] for user in (node, *users) if user.meta["mutated"]]
-        shared = [each for root in written for each in self._nodes[root] if self._index[each] > self._index[node]]
-        return [*users, *shared]
+        """Return the nodes of which ``node`` is a source."""
+        return [*(user for user in node.users if user.op != "output"), *self._later.get(node, ())]

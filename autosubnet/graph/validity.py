@@ -15,9 +15,8 @@ from torch import fx
 
 from autosubnet.capture.trace import MODES, TensorInfo, outputs_of
 from autosubnet.errors import BudgetError, InputError
-from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.groups import Group
-from autosubnet.graph.suspicion import Suspicion
+from autosubnet.graph.suspicion import SuspectedConstants, SuspectedZeros
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Undo
 from autosubnet.ops.masks import Mask, uniform
@@ -37,10 +36,10 @@ class Validity:
 
     def __init__(self, view: GraphView, required_inputs: Iterable[str] | None = None) -> None:
         self.view = view
-        self.propagation = Suspicion(view)
+        self.propagation = SuspectedZeros(view)
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]
-        self.dependences = {node: Dependence(view, self.propagation, node) for node in inputs}
+        self.dependences = {node: SuspectedConstants(view, self.propagation, node) for node in inputs}
         self.broken = dict.fromkeys(view.poles, False)  # which have got zeros; and vital nodes that are dead
         self.outputs = {node: self._sources(node) for mode in MODES for node in outputs_of(view.trace.graph, mode)}
         self.vital = {source: self._vital(source) for source in inputs}

@@ -95,7 +95,7 @@ class GraphView:
     @cached_property
     def memory(self) -> Memory:
         """Memory that is written in place."""
-        return Memory(self.nodes, self.index)
+        return Memory(self.nodes)
 
     @cached_property
     def dominators(self) -> dict[fx.Node, dict[fx.Node, fx.Node]]:

@@ -9,9 +9,8 @@ from random_models import random_model
 from torch import Tensor, nn
 
 from autosubnet import AutoSubnet
-from autosubnet.graph.dependence import Dependence
 from autosubnet.graph.groups import Group, ParameterSlice
-from autosubnet.graph.suspicion import Suspicion
+from autosubnet.graph.suspicion import SuspectedConstants, SuspectedZeros
 from autosubnet.graph.validity import Validity
 from autosubnet.graph.view import GraphView
 from autosubnet.ops.masks import compress, same
@@ -69,9 +68,11 @@ def check(oto: AutoSubnet, seed: int) -> int:
             validity.propagation.undo(undo.pop())
         else:
             undo.append(validity.add(some_slices(view, choose)))
-        fresh = Suspicion(view, validity.propagation.parameters)
+        fresh = SuspectedZeros(view, validity.propagation.parameters)
         kept = [(fresh.masks, validity.propagation.masks)]
-        kept += [(Dependence(view, fresh, source).masks, each.masks) for source, each in validity.dependences.items()]
+        kept += [
+            (SuspectedConstants(view, fresh, source).masks, each.masks) for source, each in validity.dependences.items()
+        ]
         for expected, got in kept:
             wrong = [node.name for node in view.nodes if not same(plain(expected[node]), plain(got[node]))]
             assert not wrong, f"not as from scratch: {wrong}"

@@ -17,7 +17,7 @@ from autosubnet.capture.observe import autocast
 from autosubnet.errors import CaptureError, NonFiniteError, VerificationError
 from autosubnet.graph import proof, validity
 from autosubnet.graph import zeros as propagation
-from autosubnet.graph.suspicion import Suspicion
+from autosubnet.graph.suspicion import SuspectedZeros
 from autosubnet.ops import arithmetic, elementwise
 from autosubnet.ops.masks import uniform
 from autosubnet.subnet import emit, precision
@@ -247,7 +247,9 @@ MUTANTS = [
     Mutant("what trains is not zero", ((construct, "values_of", of_the_frozen),)),
     Mutant("zeros are looked for once", ((construct, "values_of", as_first_seen),)),
     Mutant("what is zero already is no group", ((proof.Prover, "_barred", zero_already),)),
-    Mutant("validity looks at values", ((validity, "Suspicion", lambda view: Suspicion(view, values_of(view))),)),
+    Mutant(
+        "validity looks at values", ((validity, "SuspectedZeros", lambda view: SuspectedZeros(view, values_of(view))),)
+    ),
     Mutant("nobody need know of constants", ((construct, "constant_outputs", no),)),
     Mutant("zero times infinity is not zero", ((arithmetic.Product, "zeros", where_both_are),)),
     Mutant("a zero has the default dtype", ((emit._Emitter, "_zeros", emitted(of_the_default_dtype)),)),
