@@ -312,7 +312,7 @@ BLOCKS: Blocks = (
     ("speed", speed),
     ("steps", steps),
 )
-SPARSENAS: Blocks = (("figure 3", figure3), ("cells", cells))
+SPARSENAS: Blocks = (("figure 3", figure3), ("cells", cells), ("recurrent", recurrent))
 SHIPPING: Blocks = (("exports", exports),)
 
 

@@ -1,4 +1,4 @@
-"""Claim: the recurrent cell that AdamHAPG finds predicts a text better than random cells and an LSTM of equal size do.
+"""Does the recurrent cell that AdamHAPG finds predict a text better than random cells and an LSTM of equal size?
 
 The text is Python's own help, or another where its files are given, such as Penn Treebank's. The recurrent supernet is
 searched once and a cell derived. Then language models are trained from new weights in one loop, with the same steps,
@@ -47,7 +47,7 @@ RANDOM_CELLS = 3
 FULL: dict[str, Any] = {
     "words": None,
     "vocabulary": 2000,
-    "search": {"size": 64, "epochs": 10, "batch_size": 64, "lr": 5.0, "path_lr": 2e-3, "lambda_step": 0.01},
+    "search": {"size": 64, "epochs": 10, "batch_size": 64, "lr": 5.0, "path_lr": 2e-3, "lambda_step": 0.03},
     "training": {"size": 64, "epochs": 40, "batch_size": 32, "lr": 10.0, "dropout": 0.4},
 }
 QUICK: dict[str, Any] = {
