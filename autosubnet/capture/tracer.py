@@ -119,6 +119,7 @@ class Tracer(TorchFunctionMode):
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
         self._modules = dict(model.named_modules())
         self._module_names = {module: name for name, module in self._modules.items()}
+        self._weights = {p.untyped_storage().data_ptr(): name for name, p in model.named_parameters() if p.numel()}
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
@@ -173,6 +174,13 @@ class Tracer(TorchFunctionMode):
         try:
             if module in self._module_names and self._is_leaf_call(module, args):
                 return self._call_leaf(original, module, args, kwargs)
+            if module._backward_hooks or module._backward_pre_hooks:
+                what = "the model" if module is self.model else "it"
+                raise UnfollowableError(
+                    f"{what} has hooks on its gradients, which no graph of what is inside can hold; take them off for "
+                    f"the capture, and register them on modules of the subnet",
+                    self._values.module,
+                )
             result = original(module, *args, **kwargs)
             for tensor in tensors_in(result):
                 self._node(tensor)  # else this module made it out of sight, not who reads it next
@@ -325,9 +333,9 @@ class Tracer(TorchFunctionMode):
             with self._watched(node):
                 result = func(*args, **kwargs)
             return self._bind_result(result, node, (args, kwargs))
-        if isinstance(target, nn.Parameter):
+        if weight := self._weights.get(target.untyped_storage().data_ptr()):
             raise CaptureError(
-                f"{self._called(target)} is written in forward at {source_line()}; constrain weights in the training "
+                f"parameter {weight!r} is written in forward at {source_line()}; constrain weights in the training "
                 f"loop, or by a parametrization"
             )
         if self._keeps_gradient(target):

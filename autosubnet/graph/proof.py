@@ -179,6 +179,8 @@ class Prover:
         node = weight or node  # a weight that is computed from parameters, and not zero where they are
         if node.meta["mutated"]:
             return f"{described(node)}: its memory is written in place while others read it"
+        if node.op == "call_module" and (why := self.view.trace.opaque.get(str(node.target))):
+            return f"{described(node)}: the module is kept as it is, since {why}"
         rule, call = self.view.rules[node], self.view.calls[node]
         return f"{described(node)}: {rule.why_not_zero(call)}"
 

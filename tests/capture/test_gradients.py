@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from autosubnet import AutoSubnet
 from autosubnet.capture import MODES, Inputs, capture
 from autosubnet.errors import CaptureError
 
@@ -174,3 +175,49 @@ def test_gradients_of_the_users_own_are_followed_or_refused(body: Any) -> None:
         assert_equal_gradients(make_model(body))
     except CaptureError as error:
         assert __file__ in str(error)  # noqa: PT017  # refused, naming the place
+
+
+class Block(nn.Module):
+    """Two layers side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x) + self.b(x)
+
+
+def doubled(module: nn.Module, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(2 * each for each in inputs)
+
+
+def hooked() -> Applied:
+    model = make_model(lambda m, x: m.block(y := m.conv(x)) + m.other(y))
+    model.block, model.other = Block(), nn.Conv2d(4, 4, 1)
+    return model
+
+
+@pytest.mark.parametrize("part", ["block", "other"])
+def test_a_module_keeps_the_hooks_on_its_gradients(part: str) -> None:
+    model = hooked()
+    model.get_submodule(part).register_full_backward_hook(doubled)
+    assert_equal_gradients(model)
+
+
+def test_a_block_with_hooks_on_its_gradients_is_one_vertex() -> None:
+    model = hooked()
+    model.block.register_full_backward_pre_hook(lambda module, outputs: outputs)
+    oto = AutoSubnet(model, images())
+    assert [group.name for group in oto.groups] == ["other"]
+    assert [each.reason for each in oto.refused] == [
+        "'block' (in module 'block'): the module is kept as it is, since it has hooks on its gradients, which no graph "
+        "of what is inside can hold"
+    ]
+
+
+def test_hooks_on_the_models_own_gradients_are_refused() -> None:
+    model = hooked()
+    model.register_full_backward_hook(doubled)
+    with pytest.raises(CaptureError, match=r"the model has hooks on its gradients, .*; take them off for the capture"):
+        capture(model, Inputs.of(images()))

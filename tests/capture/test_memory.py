@@ -381,6 +381,28 @@ def test_other_memory_for_a_tensor_is_refused() -> None:
         capture(make_model(body), Inputs.of(images()))
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda weight: weight.data.clamp_(-0.1, 0.1),
+        lambda weight: weight.detach().clamp_(-0.1, 0.1),
+        lambda weight: weight.data[0].zero_(),
+        lambda weight: weight.data.__setitem__(0, 0.0),
+        lambda weight: torch.mul(weight.data, 2, out=weight.data),
+    ],
+)
+def test_a_write_to_a_parameter_is_refused_and_not_done(write: Any) -> None:
+    def body(m: Any, x: Tensor) -> Tensor:
+        write(m.conv.weight)
+        return m.conv(x)
+
+    model = make_model(body)
+    before = model.conv.weight.detach().clone()
+    with pytest.raises(CaptureError, match=r"parameter 'conv\.weight' is written in forward at .*test_memory\.py:\d+"):
+        capture(model, Inputs.of(images()))
+    assert torch.equal(model.conv.weight, before)
+
+
 def test_two_parameters_in_one_place_are_refused() -> None:
     model = Applied(lambda m, x: m.conv(x) + m.other(x), other=nn.Conv2d(3, 4, 3, padding=1))
     model.other.weight.data = model.conv.weight.data
