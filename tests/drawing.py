@@ -54,7 +54,18 @@ class Drawing(ABC):
             "rsub",
             "python_sum",
         ),
-        *("minimum", "where", "lerp", "addcmul", "masked", "einsum", "view_add", "set_first_channels", "ratio"),
+        *(
+            "minimum",
+            "where",
+            "lerp",
+            "addcmul",
+            "masked",
+            "einsum",
+            "view_add",
+            "set_first_channels",
+            "ratio",
+            "part_written",
+        ),
         *("sub_alpha", "mixed_add", "mixed_mul", "set_in_place", "iadd_on_view"),
         *("add", "add", "sub", "stack_sum", "broadcast_mul", "norm_of_cat", "stack_mean"),  # more often
     )
@@ -211,7 +222,7 @@ class Drawing(ABC):
             options = {"dim": self.channel_dim + 1} if joint == "set_in_place" else {}
             return self.put(joint, first, *others, **options)
         operands = [*others, first] if self.one_in(3) else [first, *others]
-        if joint == "set_first_channels":
+        if joint in {"set_first_channels", "part_written"}:
             return self.put(joint, *operands, dim=self.channel_dim + 1)
         if joint in {"add_alpha", "sub_alpha"}:
             return self.put(joint, *operands, alpha=self.choose((0.5, 2, -1)))

@@ -112,6 +112,14 @@ def set_in_place(x: Tensor, y: Tensor, dim: int) -> Tensor:
     return x
 
 
+def part_written(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    """Join both, add to the half that is ``y``, and multiply the halves."""
+    joined = torch.cat([x, y], dim)
+    joined.narrow(dim, x.shape[dim], y.shape[dim]).add_(1)
+    first, second = joined.chunk(2, dim)
+    return first * second
+
+
 def unrecorded(x: Tensor) -> Tensor:
     """Bound the first half of the channels of a copy, which autograd does not see: the gradient is that of all."""
     x = x.clone()
@@ -178,6 +186,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "view_add": lambda x, y: (x.flatten(1) + y.flatten(1)).view(x.shape),
     "set_first_channels": set_first_channels,
     "set_in_place": set_in_place,
+    "part_written": part_written,
     "island": island,
     "nobody_reads": nobody_reads,
     "unrecorded": unrecorded,

@@ -48,7 +48,7 @@ COVERAGE = {
     "rms_norm swiglu layer_scale position class_token cross_attention ids batch_norm_after_cat",
     5: "iadd add_ squeeze_excite dropout dropout2d f_dropout drop_path damped frozen maximum token_mixing token_conv "
     "mean_token upsample pixel_linear",
-    2: "leaky_relu_ table_position causal float16 bfloat16 autocast sync dead overflowing behind_where",
+    2: "leaky_relu_ part_written table_position causal float16 bfloat16 autocast sync dead overflowing behind_where",
 }
 
 

@@ -316,10 +316,7 @@ def draw_tokens(choose: Choose) -> Tokens:
         value = net.put(position, value, tokens=net.shapes[value][0], width=width)
     if choose((False, True)):
         value = net.put("class_token", value, shape=(net.shapes[value][0] + 1, width), width=width)
-        # Only attention tells that token anything of the input, and validity takes written memory as a whole.
-        net.joints = tuple(joint for joint in net.joints if joint[:4] != "set_" and joint != "iadd_on_view")
-        net.passing = tuple(each for each in net.passing if each not in {"outside", "unrecorded"})
-        net.causal = False  # it would see itself alone
+        net.causal = False  # only attention tells that token anything of the input; it would see itself alone
         value = net.put("add", value, net.attend("mha", value))
     if extra:
         net.context = net.linear(1, width)
