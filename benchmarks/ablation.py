@@ -3,7 +3,8 @@
 H2SPG against DHSPG (the same without the hierarchy), HSPG, proximal stochastic gradient and an ADMM of ours, on the
 supernets of the paper that are here: share of runs that end in a valid subnet, group sparsity, accuracy of the network
 with its zeros. H2SPG, DHSPG and ADMM are asked for the same share of the groups; the other two have no target, only a
-strength of their penalty, and are run with each of three.
+strength of their penalty, and are run with each of three. A row is added to the file as soon as it is there, and a run
+goes on where another stopped.
 
     pip install torch-pruning
     python benchmarks/ablation.py
@@ -104,18 +105,30 @@ def main() -> None:
     contestants: dict[str, Make] = {}
     for make in (*map(optimizers, SPARSITIES), *map(without_target, STRENGTHS)):
         contestants |= make
-    rows: dict[str, dict[str, Any]] = {}
+    settings = {"data": arguments.data, "epochs": arguments.epochs, "seeds": arguments.seeds}
+    rows: dict[str, dict[str, Any]] = {network: {} for network in SUPERNETS}
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "environment": environment(),
+        "settings": settings,
+        "networks": rows,
+    }
+    if arguments.out.exists():
+        before = json.loads(arguments.out.read_text("utf-8"))
+        if before["settings"] != settings:
+            sys.exit(f"{arguments.out} is of other settings; move it away, or pass --out")
+        rows |= before["networks"]
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     for network in SUPERNETS:
-        rows[network] = {}
         for name, make in contestants.items():
+            if name in rows[network]:
+                continue
             found = [run(network, make, data, arguments.epochs, seed) for seed in range(arguments.seeds)]
             done = [each for each in found if "refused" not in each]
             mean = {key: statistics.mean(each[key] for each in done) for key in (done[0] if done else ())}
             rows[network][name] = {"runs": found, **mean}
+            arguments.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
             print(network, name, json.dumps(mean), flush=True)
-    result = {"command": shlex.join(["python", *sys.argv]), "environment": environment(), "networks": rows}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
