@@ -55,7 +55,8 @@ def _require_own_memory(model: nn.Module) -> None:
     """Refuse two parameters in one place: a change of one would change the other, which no graph tells."""
     places: dict[tuple[torch.device, int], str] = {}
     for name, parameter in model.named_parameters():
-        if type(parameter) is not nn.Parameter or parameter.is_meta or not parameter.numel():
+        own = type(parameter) is nn.Parameter and parameter.layout == torch.strided
+        if not own or parameter.is_meta or not parameter.numel():
             continue
         other = places.setdefault((parameter.device, parameter.data_ptr()), name)
         if other != name:

@@ -55,9 +55,14 @@ def alias_of(tensor: torch.Tensor) -> torch.Tensor:
     return alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
+def storage_of(tensor: torch.Tensor) -> int:
+    """Return what tells a tensor's memory from any other, on every device; of a sparse one, what tells itself."""
+    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+
+
 def same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors share a storage."""
-    return a is b or a.untyped_storage()._cdata == b.untyped_storage()._cdata
+    return storage_of(a) == storage_of(b)
 
 
 def parts_of(value: Any) -> list[tuple[Callable[[Any, Any], Any], Any, Any]]:

@@ -33,6 +33,7 @@ from autosubnet.capture.observe import (
     parts_of,
     random_state,
     source_line,
+    storage_of,
     tensors_in,
 )
 from autosubnet.capture.patching import patched
@@ -119,7 +120,7 @@ class Tracer(TorchFunctionMode):
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
         self._modules = dict(model.named_modules())
         self._module_names = {module: name for name, module in self._modules.items()}
-        self._weights = {p.untyped_storage().data_ptr(): name for name, p in model.named_parameters() if p.numel()}
+        self._weights = {storage_of(parameter): name for name, parameter in model.named_parameters()}
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
@@ -333,7 +334,7 @@ class Tracer(TorchFunctionMode):
             with self._watched(node):
                 result = func(*args, **kwargs)
             return self._bind_result(result, node, (args, kwargs))
-        if weight := self._weights.get(target.untyped_storage().data_ptr()):
+        if weight := self._weights.get(storage_of(target)):
             raise CaptureError(
                 f"parameter {weight!r} is written in forward at {source_line()}; constrain weights in the training "
                 f"loop, or by a parametrization"

@@ -75,7 +75,7 @@ class Values:
     def root(self, result: torch.Tensor, node: fx.Node, sources: Any) -> fx.Node:
         """Return the node whose memory ``result`` shares, among those that it was computed from, or its own."""
         for source in tensors_in(sources):
-            if source.layout == result.layout == torch.strided and same_memory(source, result):
+            if same_memory(source, result):
                 shared = self.node(source)
                 if shared is not None:
                     root: fx.Node = shared.meta["root"]

@@ -403,6 +403,26 @@ def test_a_write_to_a_parameter_is_refused_and_not_done(write: Any) -> None:
     assert torch.equal(model.conv.weight, before)
 
 
+def test_a_write_without_memory_of_its_own_is_none_to_a_parameter() -> None:
+    """To tensors of the meta device, all of which are in one place, and to sparse ones."""
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        table = torch.eye(4).to_sparse()
+        table.mul_(2)
+        return torch.sparse.mm(table, m.conv(x)[0, :, 0])
+
+    capture(make_model(body), Inputs.of(images()))
+    on_meta = make_model(lambda m, x: F.relu_(m.conv(x))).to("meta")
+    capture(on_meta, Inputs.of(images().to("meta")))
+
+
+def test_a_sparse_parameter_is_followed() -> None:
+    model = make_model(lambda m, x: torch.sparse.mm(m.table, m.conv(x)[0, :, 0]))
+    model.table = nn.Parameter(torch.eye(4).to_sparse())
+    trace = check(model, images(1), batches=(1,))
+    assert any(node.target == "table" for node in trace.graph.nodes)
+
+
 def test_two_parameters_in_one_place_are_refused() -> None:
     model = Applied(lambda m, x: m.conv(x) + m.other(x), other=nn.Conv2d(3, 4, 3, padding=1))
     model.other.weight.data = model.conv.weight.data
