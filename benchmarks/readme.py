@@ -1,4 +1,4 @@
-"""Write the tables of README.md, docs/sparsenas.md and docs/shipping.md from the result files, between their markers.
+"""Write the tables of README.md and of pages in docs/ from the result files, between their markers.
 
 python benchmarks/readme.py
 """
@@ -295,25 +295,27 @@ def _spread(values: list[float], factor: float) -> str:
     return f"{factor * mean(values):.1f} ± {factor * spread:.1f}"
 
 
-def filled(text: str, blocks: Blocks | None = None) -> str:
-    """Return the README, or a page with other blocks, with every table as the result files have it."""
-    for name, make in blocks or BLOCKS:
+def filled(text: str, blocks: Blocks) -> str:
+    """Return a page with every table as the result files have it."""
+    for name, make in blocks:
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         text = re.sub(f"{begin}.*?{end}", lambda _, b=begin, e=end, m=make: f"{b}\n{m()}\n{e}", text, flags=re.DOTALL)
     return text
 
 
-BLOCKS: Blocks = (
-    ("zoo", zoo),
-    ("coverage", coverage),
-    ("core", core),
-    ("fashion", fashion),
-    ("capture", capture),
-    ("speed", speed),
-    ("steps", steps),
-)
-SPARSENAS: Blocks = (("figure 3", figure3), ("cells", cells), ("recurrent", recurrent))
-SHIPPING: Blocks = (("exports", exports),)
+PAGES: dict[str, Blocks] = {
+    "README.md": (
+        ("zoo", zoo),
+        ("coverage", coverage),
+        ("core", core),
+        ("fashion", fashion),
+        ("capture", capture),
+        ("speed", speed),
+        ("steps", steps),
+    ),
+    "docs/sparsenas.md": (("figure 3", figure3), ("cells", cells), ("recurrent", recurrent)),
+    "docs/shipping.md": (("exports", exports),),
+}
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -322,8 +324,6 @@ def _read(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text("utf-8")), "utf-8")
-    for name, blocks in {"sparsenas": SPARSENAS, "shipping": SHIPPING}.items():
-        path = ROOT / "docs" / f"{name}.md"
-        path.write_text(filled(path.read_text("utf-8"), blocks), "utf-8")
+    for name, blocks in PAGES.items():
+        page = ROOT / name
+        page.write_text(filled(page.read_text("utf-8"), blocks), "utf-8")

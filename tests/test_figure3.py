@@ -153,13 +153,6 @@ def test_a_trial_run_goes_on_where_it_stopped(readme: ModuleType, tmp_path: Path
     assert again["families"] == result["families"]
 
 
-def test_the_page_agrees_with_the_result_file(readme: ModuleType) -> None:
-    page = (FOLDER.parent / "docs" / "sparsenas.md").read_text("utf-8")
-    assert page.count("<!-- end of") == len(readme.SPARSENAS)
-    if (FOLDER / "results" / "figure3.json").exists():
-        assert readme.filled(page, readme.SPARSENAS) == page
-
-
 def test_the_reading(figure3: ModuleType) -> None:
     """Made-up runs in which everything that the paper says is so, and then not."""
     order = {"SGD": 0, "Adam": 1, "HAPG": 2, "AdamHAPG": 3}
