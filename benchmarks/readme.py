@@ -280,9 +280,13 @@ def cells() -> str:
         if "refused" in row:
             lines.append(f"| {name} | nothing is left: {row['refused']} | | | | |")
             continue
+        if "groups" in row:
+            zero = f"{row['groups']} groups"
+            if "weights" in row:
+                zero += f", {row['zero_weights']} of {row['weights']} weights"
+            lines.append(f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {zero} | | |")
+            continue
         zero = f"{row['zero_paths']} of {row['paths']}"
-        if "weights" in row:
-            zero += f", {row['zero_weights']} of {row['weights']} weights"
         lines.append(
             f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {zero} | "
             f"{row['zero_nodes']} of {row['nodes']} | {row['skips']:.0%} |"
