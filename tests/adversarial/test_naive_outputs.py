@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from capture import test_gradients, test_memory, test_models
-from graph import test_validity
+from graph import test_suspicion
 from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify
 from subnet.checks import left
 
@@ -66,7 +66,14 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_verify.test_the_report_says_what_capture_held_fixed, "*", "what is held fixed is no matter"),
     (test_verify.test_a_cause_that_the_graph_does_not_show_is_named, "*", "the graph shows all"),
     (test_verify.test_hooks_of_all_modules_are_named, "*", "the graph shows all"),
-    (test_validity.test_zeros_that_cannot_be_followed_end_a_dependence, "*", "what cannot be followed is alive"),
+    (test_suspicion.test_zeros_that_cannot_be_followed_end_a_dependence, "*", "what cannot be followed is alive"),
+    (
+        test_suspicion.test_a_part_that_is_zero_is_enough_behind_them,
+        "*",
+        "what cannot be followed is alive",
+    ),
+    (test_suspicion.test_an_input_that_zeros_are_written_to_is_zero, "*", "what cannot be followed is alive"),
+    (test_suspicion.test_a_token_in_written_memory_stays_connected, "*", "what cannot be followed is alive"),
     (test_by_mode.test_a_copy_lists_its_parameters_in_the_same_order, "*", "the order of parameters is no matter"),
 ]
 
