@@ -111,7 +111,7 @@ class Live:
         if get_ipython() is None:
             return
         if self._handle is None:
-            self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]  # IPython has no types
         else:
             self._handle.update(self)
 
