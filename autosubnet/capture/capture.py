@@ -6,6 +6,7 @@ difference between the graphs; further runs then tell it from an honest differen
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -17,8 +18,9 @@ from autosubnet.capture.inputs import Inputs, others
 from autosubnet.capture.merge import BOTH, merge
 from autosubnet.capture.preserve import keeps_attributes
 from autosubnet.capture.record import Recorder
+from autosubnet.capture.sharing import require_own_memory
 from autosubnet.capture.sizes import Source
-from autosubnet.capture.trace import TensorInfo, Trace
+from autosubnet.capture.trace import Mode, TensorInfo, Trace
 from autosubnet.capture.tracer import Tracer, UnfollowableError
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import edges
@@ -39,7 +41,6 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise CaptureError(f"parameter {name!r} is uninitialized, of a lazy module; run the model once before")
-    _require_own_memory(model)
     with keeps_attributes(model):
         try:
             trace, fetched = _with_opaque_modules(model, inputs)
@@ -48,22 +49,22 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
             trace, fetched = _with_opaque_modules(model, inputs)
     own = {*dict(model.named_parameters()), *dict(model.named_buffers())}
     kept = {name: tensor for name, tensor in fetched.items() if name not in own}
+    require_own_memory(*_used(trace, fetched))
     return replace(trace, replaced={**kept, **trace.replaced})
 
 
-def _require_own_memory(model: nn.Module) -> None:
-    """Refuse two parameters in one place: a change of one would change the other, which no graph tells."""
-    places: dict[tuple[torch.device, int], str] = {}
-    for name, parameter in model.named_parameters():
-        own = type(parameter) is nn.Parameter and parameter.layout == torch.strided
-        if not own or parameter.is_meta or not parameter.numel():
-            continue
-        other = places.setdefault((parameter.device, parameter.data_ptr()), name)
-        if other != name:
-            raise CaptureError(
-                f"parameters {other!r} and {name!r} are two in the same memory; make them one: let both modules hold "
-                f"the same nn.Parameter"
-            )
+def _used(trace: Trace, fetched: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], set[str]]:
+    """Return parameters, and what else the graph uses, by name; and the names of those that it may write."""
+    tensors = {**dict(trace.model.named_parameters()), **fetched}
+    written: set[str] = set()
+    for node in trace.graph.nodes:
+        if node.op == "call_module":
+            buffers = dict(trace.model.get_submodule(str(node.target)).named_buffers(str(node.target)))
+            tensors.update(buffers)
+            written.update(buffers)
+        elif node.meta.get("effect") and node.meta["root"].op == "get_attr":
+            written.add(str(node.meta["root"].target))
+    return tensors, written
 
 
 def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
@@ -204,19 +205,19 @@ def _kind(info: Any) -> Any:
 def _mark_data(trace: Trace) -> None:
     """Set ``meta["data"]``: whether a value depends on the values of an input, not just on sizes or weights."""
     containers: set[fx.Node] = set()
-    written: set[fx.Node] = set()  # memory that holds such values since an in-place operation
+    written: dict[fx.Node, set[Mode]] = defaultdict(set)  # memory that holds such values since an in-place operation
     for node in trace.graph.nodes:
         if node.op == "placeholder":
             node.meta["data"] = node.meta["value"] is not None or bool(node.users)
             continue
         reads = any(source.meta["data"] for source in edges(node, trace.leaf(node)))
         if node.meta.get("effect") and reads:
-            written.add(node.meta["root"])
+            written[node.meta["root"]] |= node.meta["modes"]
         given = [source for source in node.all_input_nodes if source.op == "placeholder" or source in containers]
         if node.meta["value"] is None and given and all(source.meta["value"] is None for source in given):
             containers.add(node)  # inside of an input that holds several tensors
         holds = node.op == "output" or node.meta["value"] is not None or node in containers
-        node.meta["data"] = holds and (reads or node.meta["root"] in written)
+        node.meta["data"] = holds and (reads or bool(written[node.meta["root"]] & node.meta["modes"]))
 
 
 def _canonical_names(model: nn.Module) -> dict[str, str]:

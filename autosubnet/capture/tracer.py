@@ -39,6 +39,7 @@ from autosubnet.capture.observe import (
 from autosubnet.capture.patching import patched
 from autosubnet.capture.placeholders import placeholders
 from autosubnet.capture.settings import settings_of
+from autosubnet.capture.sharing import overlap
 from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
 from autosubnet.capture.structure import arguments, returned
 from autosubnet.capture.trace import Mode
@@ -120,7 +121,9 @@ class Tracer(TorchFunctionMode):
         self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
         self._modules = dict(model.named_modules())
         self._module_names = {module: name for name, module in self._modules.items()}
-        self._weights = {storage_of(parameter): name for name, parameter in model.named_parameters()}
+        self._weights: dict[int, list[tuple[str, nn.Parameter]]] = {}  # by storage
+        for name, parameter in model.named_parameters():
+            self._weights.setdefault(storage_of(parameter), []).append((name, parameter))
 
     def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Run the model on the inputs (which may be written to) and record it, output included."""
@@ -334,11 +337,12 @@ class Tracer(TorchFunctionMode):
             with self._watched(node):
                 result = func(*args, **kwargs)
             return self._bind_result(result, node, (args, kwargs))
-        if weight := self._weights.get(storage_of(target)):
-            raise CaptureError(
-                f"parameter {weight!r} is written in forward at {source_line()}; constrain weights in the training "
-                f"loop, or by a parametrization"
-            )
+        for weight, parameter in self._weights.get(storage_of(target), ()):
+            if overlap(parameter, target):
+                raise CaptureError(
+                    f"parameter {weight!r} is written in forward at {source_line()}; constrain weights in the training "
+                    f"loop, or by a parametrization; what is state and no weight, make a buffer"
+                )
         if self._keeps_gradient(target):
             return self._record_without_gradient(func, name, args, kwargs, target)
         pure = functions.out_of_place(func, name, args, kwargs)

@@ -54,10 +54,14 @@ class Dependence:
         """Return the node's mask from those of what it reads, or from its old one and those that ``changed``."""
         if node.meta["value"] is None:
             return None
-        nothing = nothing_known(node)
         if node.meta["mutated"] and node is not self.source:
             fixed = all(is_zero(leaf) for each in self.view.memory.sources(node) for leaf in leaves(self.masks[each]))
-            return filled(nothing, fixed)
+            return filled(nothing_known(node), fixed)
+        return self.unwritten(node, changed)
+
+    def unwritten(self, node: fx.Node, changed: Collection[fx.Node] | None = None) -> MaskTree:
+        """Return the node's mask as its own operator has it, whatever is written to its memory."""
+        nothing = nothing_known(node)
         if (given := input_of(node)) is not None:
             return nothing if given is self.source else filled(nothing, True)
         if not node.meta["data"]:

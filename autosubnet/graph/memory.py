@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 from torch import fx
+
+from autosubnet.ops.assignment import Assignment, assignment_of
 
 
 class Memory:
@@ -12,23 +16,44 @@ class Memory:
 
     Args:
         nodes: of the graph, in topological order.
+
+    Attributes:
+        assigned: nodes that hold what another did, but for the place that an assignment wrote.
+        hidden: nodes that hold what was written in another way, so that their entries cannot be told apart.
     """
 
     def __init__(self, nodes: Iterable[fx.Node]) -> None:
+        self.assigned: dict[fx.Node, Assignment] = {}
+        self.hidden: set[fx.Node] = set()
         self._written: dict[fx.Node, list[fx.Node]] = {}  # since the one before, with it
         self._later: dict[fx.Node, list[fx.Node]] = {}
         pending: dict[fx.Node, list[fx.Node]] = {}  # by memory: who had it last, and what was written to it since
+        writes: dict[fx.Node, fx.Node] = {}  # by memory: the last operation that wrote to it
         for node in nodes:
             if not node.meta["mutated"]:
                 continue
-            sources = pending.setdefault(node.meta["root"], [])
+            root = node.meta["root"]
+            if node.meta.get("effect"):
+                writes[root] = node
+            sources = pending.setdefault(root, [])
             if node.meta["value"] is None:  # an assignment to an index
                 sources += node.all_input_nodes
                 continue
+            if _is_behind_a_write(node) or node.meta.get("effect"):
+                self._note(node, writes[root])
+            if node in self.assigned:
+                sources += [each for each in writes[root].all_input_nodes if each not in sources]
             self._written[node] = sources
             for source in sources:
                 self._later.setdefault(source, []).append(node)
-            pending[node.meta["root"]] = [node]
+            pending[root] = [node]
+
+    def _note(self, node: fx.Node, write: fx.Node) -> None:
+        assignment = assignment_of(write)
+        if assignment is not None and assignment.tensor is node.args[0]:
+            self.assigned[node] = assignment
+        else:
+            self.hidden.add(node)
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
         """Return what ``node`` reads, and what has come into its memory."""
@@ -37,3 +62,9 @@ class Memory:
     def followers(self, node: fx.Node) -> list[fx.Node]:
         """Return the nodes of which ``node`` is a source."""
         return [*(user for user in node.users if user.op != "output"), *self._later.get(node, ())]
+
+
+def _is_behind_a_write(node: fx.Node) -> bool:
+    """Whether a node stands for a tensor as it is once its memory was written; capture makes these of ``[...]``."""
+    everything: Any = Ellipsis
+    return node.target is operator.getitem and node.args[1] is everything

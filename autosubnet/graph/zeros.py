@@ -53,6 +53,10 @@ class Propagation:
             return None
         if node.op == "placeholder" or node.meta["mutated"]:
             return nothing_known(node)
+        return self.unwritten(node, changed)
+
+    def unwritten(self, node: fx.Node, changed: Collection[fx.Node] | None = None) -> MaskTree:
+        """Return the node's mask as its own operator has it, whatever is written to its memory."""
         if node.op == "get_attr":
             name = self.view.attribute_name(node)
             return self.of(name) if name in self.parameters else nothing_known(node)

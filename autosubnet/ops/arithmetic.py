@@ -167,6 +167,11 @@ class Choice(Broadcast):
             return call.nothing_known()  # torch.where(condition) returns indices
         return reduce(np.logical_and, (mask_of(call, each, zeros) for each in chosen))
 
+    def chosen(self, call: Call) -> tuple[fx.Node, tuple[Any, ...]] | None:
+        """By the condition of ``where``."""
+        condition, *operands = call.node.args
+        return (condition, tuple(operands)) if self.first and len(operands) > 1 else None  # type: ignore[return-value]
+
     def why_not_zero(self, call: Call) -> str:
         """Something else may be taken."""
         return "it may take an entry that is not zero"
@@ -191,6 +196,10 @@ class MaskedFill(Broadcast):
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """Zero where the input is, if the number is."""
         return mask_of(call, call.input, zeros) & mask_of(call, call.argument(2, "value"), zeros)
+
+    def chosen(self, call: Call) -> tuple[fx.Node, tuple[Any, ...]]:
+        """By the mask."""
+        return call.argument(1, "mask"), (call.input, call.argument(2, "value"))
 
 
 class AddProduct(Broadcast):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
+import numpy as np
 import torch
 from torch import fx
 
-from autosubnet.ops.call import Call
+from autosubnet.ops.call import Call, is_plain
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule
-from autosubnet.ops.sizes import Expression, Sizes
+from autosubnet.ops.sizes import Arithmetic, Expression, Sizes
 
 
 class Fresh(Rule):
@@ -20,8 +24,9 @@ class Fresh(Rule):
 
     kind = Kind.ACCESSORY
 
-    def __init__(self, *, random: bool = False) -> None:
+    def __init__(self, *, random: bool = False, blank: bool = False) -> None:
         self.random = random
+        self.blank = blank
 
     def edges(self, call: Call) -> tuple[fx.Node, ...]:
         """None: no value reaches the result."""
@@ -30,6 +35,26 @@ class Fresh(Rule):
     def is_random(self, call: Call) -> bool:
         """Whether it is drawn at random."""
         return self.random
+
+    def is_blank(self, call: Call) -> bool:
+        """Whether it is full of zeros."""
+        return self.blank
+
+
+class Sized(Fresh):
+    """A new tensor of sizes that are given one by one, or in a tuple."""
+
+    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
+        """Those, with what is fixed of a sum first: so many indices there are at every size."""
+        given = call.node.args[1 if call.node.op == "call_method" else 0 :] or (call.node.kwargs.get("size"),)
+        each = given[0] if isinstance(given[0], (tuple, list)) else given
+        return [_fixed_first(sizes.number(size)) for size in each] if len(each) == len(call.shape) else None
+
+
+def _fixed_first(size: Expression) -> Expression:
+    if isinstance(size, Arithmetic) and size.function is operator.add and isinstance(size.operands[1], int):
+        return Arithmetic(operator.add, size.operands[::-1])
+    return size
 
 
 class FreshLike(Fresh):
@@ -40,6 +65,30 @@ class FreshLike(Fresh):
         return list(sizes.of(call.input))
 
 
+class Filled(Fresh):
+    """A new tensor of one number, or of such as are written out.
+
+    Args:
+        position: of the number among the arguments.
+    """
+
+    def __init__(self, position: int) -> None:
+        super().__init__()
+        self.position = position
+
+    def edges(self, call: Call) -> tuple[fx.Node, ...]:
+        """The number, where that is computed."""
+        number = self._number(call)
+        return (number,) if isinstance(number, fx.Node) else ()
+
+    def is_blank(self, call: Call) -> bool:
+        """Whether the number is zero."""
+        return is_plain(self._number(call)) and not np.any(self._number(call))
+
+    def _number(self, call: Call) -> Any:
+        return call.argument(self.position, "fill_value")
+
+
 class Sample(Rule):
     """Draws at random by what it reads."""
 
@@ -48,9 +97,14 @@ class Sample(Rule):
         return True
 
 
-register(FreshLike(), functions=[torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like])
+register(FreshLike(blank=True), functions=[torch.zeros_like])
+register(FreshLike(), functions=[torch.ones_like, torch.full_like, torch.empty_like])
 register(FreshLike(random=True), functions=[torch.rand_like, torch.randn_like, torch.randint_like])
-register(Fresh(), functions=[torch.zeros, torch.ones, torch.empty], methods=["new_zeros", "new_ones", "new_empty"])
+register(Sized(blank=True), functions=[torch.zeros], methods=["new_zeros"])
+register(Sized(), functions=[torch.ones, torch.empty], methods=["new_ones", "new_empty"])
+register(Filled(0), functions=[torch.tensor])
+register(Filled(1), functions=[torch.full])
+register(Filled(2), methods=["new_full"])
 register(Fresh(random=True), functions=[torch.rand, torch.randn, torch.randint, torch.randperm])
 register(
     Sample(),

@@ -90,6 +90,14 @@ class Rule:
         fixed = all(is_zero(each) for operand in call.node.all_input_nodes for each in leaves(constants(operand)))
         return filled(call.nothing_known(), fixed)
 
+    def is_blank(self, call: Call) -> bool:
+        """Whether it makes zeros out of nothing: no claim of :meth:`zeros`, for a construction may have left them."""
+        return False
+
+    def chosen(self, call: Call) -> tuple[fx.Node, tuple[Any, ...]] | None:
+        """Return the condition by which it takes each entry from one operand or another, and these operands."""
+        return None
+
     def why_not_zero(self, call: Call) -> str:
         """Return half a sentence on why a zero does not pass, for a person."""
         return "what it gets is not zero"

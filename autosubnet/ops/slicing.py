@@ -14,7 +14,7 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, uniform
 from autosubnet.ops.registry import register
-from autosubnet.ops.rule import ZerosOf, filled
+from autosubnet.ops.rule import ZerosOf, filled, leaves
 from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches, sizes_of
 
 INDICES = frozenset({torch.int64, torch.int32})
@@ -84,7 +84,8 @@ class GetItem(Layout):
         source, index = call.node.args[0], call.node.args[1]
         mask: MaskTree = zeros(source)  # type: ignore[arg-type]  # a node
         if isinstance(mask, tuple):
-            return mask[index] if isinstance(index, int) else call.nothing_known()
+            by_name = filled(call.nothing_known(), all(map(is_zero, leaves(mask))))  # of which, the name does not tell
+            return mask[index] if isinstance(index, int) else by_name
         if mask is None or call.nothing_known() is None:
             return call.nothing_known()
         return _sliced(mask, sizes_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
@@ -93,7 +94,7 @@ class GetItem(Layout):
         """Dimension by dimension what the index leaves of them."""
         source, index = call.node.args
         assert isinstance(source, fx.Node)
-        items = _items(index, len(shape_of(source))) if is_tensor(source) else None
+        items = items_of(index, len(shape_of(source))) if is_tensor(source) else None
         if items is None:
             return None
         given, result = iter(sizes.of(source)), []
@@ -114,7 +115,7 @@ class GetItem(Layout):
         return Kind.ACCESSORY
 
 
-def _items(index: Any, ndim: int) -> list[Any] | None:
+def items_of(index: Any, ndim: int) -> list[Any] | None:
     """Return what an index says of each dimension, ``...`` written out.
 
     ``None`` where it picks by a list, a tuple, a range, a mask or several tables: what these return is in other places.
@@ -151,7 +152,7 @@ def _length(size: Expression, item: slice, sizes: Sizes) -> Expression:
 
 def _sliced(mask: Mask, sizes: list[Expression], index: Any, ndim: int) -> Mask:
     """Return the mask of a slice by integers, slices, ``None``, ``...`` and one table; by others only as a whole."""
-    items = _items(index, mask.ndim)
+    items = items_of(index, mask.ndim)
     if items is None:
         return uniform(ndim, is_zero(mask))
     dim, given = 0, iter(sizes)

@@ -43,7 +43,7 @@ def construct(trace: Trace, *, check: bool = True) -> fx.GraphModule:
     subnet.train(trace.model.training)
     report = _report(plan, subnet)
     if check:
-        result = verify(trace, subnet, draws=_draws(plan))
+        result = verify(trace, subnet, draws=_draws(plan), kept=None if report.training_notes else report.kept)
         report = replace(report, **result)
     subnet.meta["autosubnet"] = report
     return subnet

@@ -76,10 +76,12 @@ def _persist_as_before(subnet: fx.GraphModule, model: nn.Module) -> None:
 def _drop_unneeded(graph: fx.Graph, origin: Mapping[fx.Node, fx.Node], stays: set[fx.Node]) -> None:
     """Take out what neither an output needs nor ``stays``.
 
-    Of that, a write to memory that was made on the way stays only where what is needed holds the same memory.
+    Of that, a write to memory that was made on the way stays only where what is needed holds the same memory, or where
+    it draws what it writes: later draws would be others.
     """
     roots = {node: old.meta["root"] for node, old in origin.items()}
-    passing = {node for node in stays if origin[node].meta.get("effect") and roots[node].op not in OUTSIDE}
+    undrawn = {node for node in stays if origin[node].meta.get("effect") and not origin[node].meta["draws"]}
+    passing = {node for node in undrawn if roots[node].op not in OUTSIDE}
     needed: set[fx.Node] = set()
     pending = [node for node in graph.nodes if node.op in ("placeholder", "output") or node in stays - passing]
     while pending:

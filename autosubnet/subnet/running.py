@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext, redirect_stderr
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any, Literal
 
@@ -18,8 +19,16 @@ Draws = Literal["in order", "each anew"]
 """Random numbers follow each other, or every operation that draws some begins with the same state."""
 
 
-def run(module: nn.Module, inputs: Inputs, training: bool, draws: Draws = "in order") -> list[torch.Tensor]:
-    """Return the tensors that a module returns, from a fixed random state.
+@dataclass(frozen=True)
+class Run:
+    """What a network returned, and what its buffers held afterwards, by name."""
+
+    outputs: list[torch.Tensor]
+    buffers: dict[str, torch.Tensor]
+
+
+def run(module: nn.Module, inputs: Inputs, training: bool, draws: Draws = "in order") -> Run:
+    """Run a module from a fixed random state.
 
     Nothing is printed: a ``GraphModule`` that fails would print where, besides raising.
     """
@@ -28,7 +37,8 @@ def run(module: nn.Module, inputs: Inputs, training: bool, draws: Draws = "in or
         torch.manual_seed(0)
         with _Anew() if draws == "each anew" else nullcontext():  # type: ignore[no-untyped-call]  # as below
             result = module(*fed.args, **fed.kwargs)
-    return [tensor.detach() for tensor in tensors_in(result)]
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()} if training else {}
+    return Run([tensor.detach() for tensor in tensors_in(result)], buffers)
 
 
 class _Anew(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's class has no types

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,13 +21,18 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 LOW_PRECISION = 5e-2  # half and bfloat16, where the model cannot be run in anything wider
 
 
-def verify(trace: Trace, subnet: fx.GraphModule, *, draws: Draws | None) -> dict[str, Any]:
+Kept = Mapping[str, Mapping[int, Sequence[int]]]
+"""Of each tensor that was cut, the surviving indices along each dimension."""
+
+
+def verify(trace: Trace, subnet: fx.GraphModule, *, draws: Draws | None, kept: Kept | None = None) -> dict[str, Any]:
     """Compare a network with its model on the example inputs, on others, and at another resolution.
 
     Args:
         trace: the captured model.
         subnet: what stands for it.
         draws: of train mode, which must agree as well; ``None`` if it need not.
+        kept: what is left of buffers, which must hold the same after a run in train mode; ``None`` if they need not.
 
     Returns:
         ``max_difference``, ``relative_difference`` (over the variation of the output over inputs) and ``dtype``.
@@ -37,24 +43,25 @@ def verify(trace: Trace, subnet: fx.GraphModule, *, draws: Draws | None) -> dict
     failure: VerificationError | None = None
     for pair in pairs(trace, subnet):
         try:
-            return _verified(trace, pair, draws)
+            return _verified(trace, pair, draws, kept)
         except VerificationError as error:
             failure = failure or error
     assert failure is not None, "there is always a pair"
     raise failure
 
 
-def _verified(trace: Trace, pair: Pair, draws: Draws | None) -> dict[str, Any]:
+def _verified(trace: Trace, pair: Pair, draws: Draws | None, kept: Kept | None) -> dict[str, Any]:
     model, network, inputs, dtype = pair.model, pair.network, pair.inputs, pair.dtype
     worst, worst_relative = 0.0, 0.0
     for training in (False, True) if draws else (False,):
         for each in _for_training(inputs, trace) if training else _variants(model, inputs, trace):
             order = draws if draws and training else "in order"
-            expected = run(model, each, training, order)
+            run_of_model = run(model, each, training, order)
             try:
-                actual = run(network, each, training, order)
+                run_of_subnet = run(network, each, training, order)
             except Exception as error:
                 raise VerificationError(f"the subnet does not run where the model does: {error}") from error
+            expected, actual = run_of_model.outputs, run_of_subnet.outputs
             mode: Mode = "train" if training else "eval"
             for number, leaf in enumerate(expected):
                 if leaf.numel() and not _is_whole(leaf) and not torch.isfinite(leaf).any():
@@ -74,6 +81,8 @@ def _verified(trace: Trace, pair: Pair, draws: Draws | None) -> dict[str, Any]:
                     f"{''.join(f'. {each}' for each in _out_of_sight(trace.model))}"
                 )
             worst, worst_relative = max(worst, difference), max(worst_relative, relative)
+            if training and kept is not None:
+                _require_same_buffers(run_of_model.buffers, run_of_subnet.buffers, kept, tolerance)
     return {
         "max_difference": worst,
         "relative_difference": worst_relative,
@@ -81,11 +90,33 @@ def _verified(trace: Trace, pair: Pair, draws: Draws | None) -> dict[str, Any]:
     }
 
 
+def _require_same_buffers(
+    expected: Mapping[str, torch.Tensor], actual: Mapping[str, torch.Tensor], kept: Kept, tolerance: float
+) -> None:
+    """Refuse a subnet whose buffers hold something else after a run in train mode: its later runs would differ."""
+    for name, buffer in actual.items():
+        if name in expected:
+            other = expected[name]
+            for dim, indices in kept.get(name, {}).items():
+                other = other.index_select(dim, torch.tensor(indices, device=other.device))
+            difference, relative, excess = compare([other], [buffer])
+            if not excess <= tolerance:
+                raise VerificationError(
+                    f"after a run in train mode buffer {name!r} of the subnet differs from the model's by "
+                    f"{difference:.3g}, {relative:.3g} of its variation; nothing was returned"
+                )
+
+
 def _out_of_sight(model: nn.Module) -> Iterator[str]:
     """Yield what the model does besides what its graph says, as far as that is known to happen."""
     for name, module in model.named_modules():
         if isinstance(module, nn.TransformerEncoder) and module.use_nested_tensor:
             yield f"In eval mode module {name!r} fills what is padded with 0; build it with enable_nested_tensor=False"
+        if any(map(inspect.isfunction, (*module._forward_hooks.values(), *module._forward_pre_hooks.values()))):
+            yield (
+                f"Module {name!r} has a hook; what that keeps outside of its module (in a dict around it, say) stays "
+                f"the model's own where a copy of it runs, as here: let forward return it"
+            )
     hooks = nn.modules.module
     if hooks._global_forward_hooks or hooks._global_forward_pre_hooks:
         yield "Hooks of all modules are registered (register_module_forward_hook); remove them"

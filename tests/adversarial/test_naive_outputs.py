@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from capture import test_gradients, test_memory, test_models
-from graph import test_suspicion
+from capture import test_gradients, test_models, test_sharing
+from graph import test_suspicion, test_written
 from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify
 from subnet.checks import left
 
@@ -57,8 +57,16 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     ),
     (test_gradients.test_what_is_written_without_gradients_keeps_those_it_had, "d*", "a view has memory of its own"),
     (test_gradients.test_a_module_that_is_frozen_while_it_runs_is_refused, "*", "parameters train all the time"),
-    (test_memory.test_two_parameters_in_one_place_are_refused, "*", "every parameter has memory of its own"),
-    (test_memory.test_parameters_side_by_side_in_one_buffer_are_each_their_own, "*", "a storage is a place"),
+    (test_sharing.test_what_changes_with_another_is_refused, "*", "every tensor has memory of its own"),
+    (test_sharing.test_what_changes_with_another_is_refused, "a_buffer*", "only training changes a model"),
+    (test_sharing.test_what_changes_with_another_is_refused, "a*view*", "only training changes a model"),
+    (test_sharing.test_what_changes_with_another_is_refused, "s*", "only training changes a model"),
+    (test_sharing.test_what_changes_with_another_is_refused, "p*", "a place is where it begins"),
+    (test_sharing.test_what_changes_with_another_is_refused, "a_part*", "a place is where it begins"),
+    (test_sharing.test_what_no_change_reaches_is_followed, "[pa]*side*", "a storage is a place"),
+    (test_sharing.test_what_no_change_reaches_is_followed, "a_buffer*", "a storage is a parameter's"),
+    (test_sharing.test_what_no_change_reaches_is_followed, "v*", "all that shares memory is changed"),
+    (test_sharing.test_what_no_change_reaches_is_followed, "an*", "all that a model holds is read"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*inf*", "infinity is a number"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*nan*", "NaN is not infinite"),
     (test_models.test_lazy_modules_are_refused_by_name, "*", "every parameter has values"),
@@ -74,6 +82,15 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     ),
     (test_suspicion.test_an_input_that_zeros_are_written_to_is_zero, "*", "what cannot be followed is alive"),
     (test_suspicion.test_a_token_in_written_memory_stays_connected, "*", "what cannot be followed is alive"),
+    (test_written.test_memory_is_as_dead_as_all_that_is_assigned_to_it, "*", "written memory is alive"),
+    (test_written.test_what_nothing_is_assigned_to_lives_on, "*", "an assignment is to all"),
+    (test_written.test_a_token_that_is_assigned_its_place_stays_connected, "*", "written memory is of one piece"),
+    (test_written.test_inputs_that_lie_side_by_side_stay_connected, "*", "written memory is of one piece"),
+    (test_written.test_zeros_made_out_of_nothing_connect_nothing, "*", "nothing is made of zeros"),
+    (test_written.test_a_choice_that_nothing_decides_may_be_the_dead_one, "*", "a choice is open"),
+    (test_written.test_what_a_module_returns_by_name_is_as_dead_as_all_of_it, "*", "a name may mean anything"),
+    (test_verify.test_buffers_that_differ_after_training_are_caught, "*", "what is returned is all there is"),
+    (test_verify.test_a_hook_that_keeps_something_elsewhere_is_named, "*", "the graph shows all"),
     (test_by_mode.test_a_copy_lists_its_parameters_in_the_same_order, "*", "the order of parameters is no matter"),
 ]
 

@@ -421,20 +421,3 @@ def test_a_sparse_parameter_is_followed() -> None:
     model.table = nn.Parameter(torch.eye(4).to_sparse())
     trace = check(model, images(1), batches=(1,))
     assert any(node.target == "table" for node in trace.graph.nodes)
-
-
-def test_two_parameters_in_one_place_are_refused() -> None:
-    model = Applied(lambda m, x: m.conv(x) + m.other(x), other=nn.Conv2d(3, 4, 3, padding=1))
-    model.other.weight.data = model.conv.weight.data
-    with pytest.raises(CaptureError, match=r"parameters '(conv|other)\.weight' and '(conv|other)\.weight' are two in"):
-        capture(model, Inputs.of(images()))
-
-
-def test_parameters_side_by_side_in_one_buffer_are_each_their_own() -> None:
-    model = Applied(lambda m, x: m.conv(x))
-    flat = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    begin = 0
-    for parameter in model.parameters():
-        parameter.data = flat[begin : begin + parameter.numel()].view(parameter.shape)
-        begin += parameter.numel()
-    check(model, images())

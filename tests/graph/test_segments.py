@@ -188,3 +188,23 @@ def test_three_tensors_are_one_joint() -> None:
     graph = AutoSubnet(Joint(), torch.randn(4, 4)).graph
     assert graph.vertex["where"].kind is Kind.JOINT
     assert graph.vertex["scaled_dot_product_attention"].kind is Kind.JOINT
+
+
+def test_a_buffer_that_train_mode_writes_is_no_value_of_eval_mode() -> None:
+    """There it depends on nothing, and is no vertex."""
+
+    class Queue(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+            self.register_buffer("queue", torch.zeros(6, 4))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            y = self.a(x)
+            if self.training:
+                self.queue[0] = x.mean(0)
+            return self.head(y), y @ self.queue.t()
+
+    graph = AutoSubnet(Queue(), torch.randn(3, 4)).graph
+    transposed = [vertex for vertex in graph.vertices if vertex.label == "t"]
+    assert [vertex.inputs != () for vertex in transposed] == [True]

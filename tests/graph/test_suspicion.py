@@ -47,21 +47,8 @@ def clamped_without_gradient(x: Tensor) -> Tensor:
     return x
 
 
-def copied_into_zeros(x: Tensor) -> Tensor:
-    y = torch.zeros_like(x)
-    y[:, :] = x
-    return y
-
-
 def copied_over_ones(x: Tensor) -> Tensor:
     return torch.ones_like(x).copy_(x)
-
-
-def copied_by_halves(x: Tensor) -> Tensor:
-    y = torch.ones_like(x)
-    y[:, :2] = x[:, :2]
-    y[:, 2:] = x[:, 2:]
-    return y
 
 
 def copied_behind_a_view(x: Tensor) -> Tensor:
@@ -69,18 +56,6 @@ def copied_behind_a_view(x: Tensor) -> Tensor:
     view = y[:, :]
     y.copy_(x)
     return view
-
-
-class CopiedIntoBuffer(nn.Module):
-    """A buffer keeps the mean of what it gets, and is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("kept", torch.ones(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.kept[:] = x.detach().mean(0)
-        return self.kept * torch.ones_like(x)
 
 
 class Sampled(nn.Module):
@@ -101,12 +76,9 @@ def above_a_threshold(x: Tensor) -> Tensor:
 HIDDEN = [
     clamped,
     clamped_without_gradient,
-    copied_into_zeros,
     copied_over_ones,
-    copied_by_halves,
     copied_behind_a_view,
     above_a_threshold,
-    CopiedIntoBuffer(),
     Sampled(),
     Opaque(),
 ]

@@ -69,6 +69,8 @@ ALWAYS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "a product with noise": lambda m, x: x * torch.rand_like(x),
     "noise that nobody reads": lambda m, x: (torch.randn(3), x)[1],
     "bernoulli": lambda m, x: x * torch.bernoulli(torch.full_like(x, 0.5)),
+    "bernoulli in place": lambda m, x: x * torch.empty_like(x).bernoulli_(0.5),
+    "noise in place": lambda m, x: x * x.new_zeros(x.shape).normal_(),
 }
 
 

@@ -431,3 +431,33 @@ def test_hooks_of_all_modules_are_named() -> None:
             autosubnet.remove_zeros(model, (X,))
     finally:
         hook.remove()
+
+
+def test_a_hook_that_keeps_something_elsewhere_is_named() -> None:
+    class Noted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, Tensor] = {}
+            self.a, self.b, self.head = (nn.Linear(6, 6) for _ in range(3))
+            self.a.register_forward_hook(lambda module, inputs, output: self.seen.update(a=output))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.head(self.a(x) + self.b(x)), self.seen["a"]
+
+    with pytest.raises(VerificationError, match=r"Module 'a' has a hook; .* let forward return it"):
+        autosubnet.remove_zeros(Noted(), (torch.randn(3, 6),))
+
+
+def test_buffers_that_differ_after_training_are_caught() -> None:
+    """What is returned is the same in this run, and would not be in later ones."""
+    x = example(4, 6)
+    model = settled(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), x)
+    trace = capture(model, Inputs.of(x))
+    subnet = autosubnet.remove_zeros(model, (x,))
+    assert verify(trace, subnet, draws="in order", kept={})
+    subnet.get_submodule("1").momentum = 0.3
+    assert verify(trace, subnet, draws="in order")
+    with pytest.raises(
+        VerificationError, match=r"after a run in train mode buffer '1\.running_mean' of the subnet differs"
+    ):
+        verify(trace, subnet, draws="in order", kept={})

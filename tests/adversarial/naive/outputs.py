@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from autosubnet.capture import functions, trace, tracer, values
-from autosubnet.errors import CaptureError, NonFiniteError
-from autosubnet.graph import suspicion
-from autosubnet.ops import linear
+from autosubnet.capture import functions, observe, sharing, trace, tracer, values
+from autosubnet.errors import NonFiniteError
+from autosubnet.graph import suspicion, written
+from autosubnet.ops import arithmetic, assignment, creation, linear, slicing
 from autosubnet.subnet import dual, effects
 
 from .mutant import Mutant, never, no
@@ -57,9 +57,23 @@ def by_position(rule: Any, call: Any) -> Any:
 run = verify.run
 
 
-def as_proved(view: Any, node: Any, mask: Any, now: Any, before: Any) -> Any:
+def as_proved(analysis: Any, node: Any, mask: Any, of_number: Any) -> Any:
     """What no rule says of a value is not so."""
     return mask
+
+
+def of_the_value(self: Any, before: Any, value: Any) -> Any:
+    """What is written to is what is written."""
+    return np.full((1,) * before.ndim, value.all())
+
+
+def unconditional(rule: Any, call: Any) -> None:
+    """Nothing is chosen."""
+
+
+def one_alive(masks: Any) -> Any:
+    """One of several is alive."""
+    return [np.array(False)]
 
 
 def in_order(module: Any, inputs: Any, training: bool, draws: Any = "in order") -> Any:
@@ -67,13 +81,32 @@ def in_order(module: Any, inputs: Any, training: bool, draws: Any = "in order") 
     return run(module, inputs, training)
 
 
-def one_place_by_storage(model: nn.Module) -> None:
-    """Two parameters in one storage are two in one place."""
-    places: dict[int, str] = {}
-    for name, parameter in model.named_parameters():
-        other = places.setdefault(parameter.untyped_storage().data_ptr(), name)
-        if other != name:
-            raise CaptureError(f"parameters {other!r} and {name!r} are two in the same memory")
+def by_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """What is in one storage is in one place."""
+    return observe.same_memory(a, b)
+
+
+def by_address(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """What is in one place begins there."""
+    return a.data_ptr() == b.data_ptr()
+
+
+require_own_memory = sharing.require_own_memory
+
+
+def of_parameters(tensors: Any, written: Any) -> None:
+    """Training changes parameters, and nothing else changes."""
+    require_own_memory({name: each for name, each in tensors.items() if isinstance(each, nn.Parameter)}, ())
+
+
+def of_all(tensors: Any, written: Any) -> None:
+    """What lies in one place changes."""
+    require_own_memory(tensors, tensors)
+
+
+def of_all_there_is(trace: Any, fetched: Any) -> Any:
+    """Whatever a model holds is used."""
+    return dict(observe.tensors_of(trace.model)), set()
 
 
 record_write = tracer.Tracer._record_write
@@ -130,11 +163,26 @@ MUTANTS = [
     Mutant("a write without gradients has none", ((tracer.Tracer, "_record_without_gradient", through_data),)),
     Mutant("a view has memory of its own", ((values, "same_memory", never),)),
     Mutant("parameters train all the time", ((functions, "sets_trainable", never),)),
-    Mutant("every parameter has memory of its own", ((capture, "_require_own_memory", no),)),
-    Mutant("a storage is a place", ((capture, "_require_own_memory", one_place_by_storage),)),
+    Mutant("every tensor has memory of its own", ((capture, "require_own_memory", no),)),
+    Mutant("only training changes a model", ((capture, "require_own_memory", of_parameters),)),
+    Mutant("a place is where it begins", ((sharing, "overlap", by_address),)),
+    Mutant("a storage is a place", ((sharing, "overlap", by_storage),)),
+    Mutant("a storage is a parameter's", ((tracer, "overlap", by_storage),)),
+    Mutant("all that shares memory is changed", ((capture, "require_own_memory", of_all),)),
+    Mutant("all that a model holds is read", ((capture, "_used", of_all_there_is),)),
     Mutant("draws follow each other", ((verify, "run", in_order),)),
     Mutant("what is held fixed is no matter", ((trace.Trace, "notes", ()),)),
     Mutant("the graph shows all", ((verify, "_out_of_sight", no),)),
     Mutant("what cannot be followed is alive", ((suspicion, "_suspected", as_proved),)),
+    Mutant(
+        "a choice is open",
+        ((arithmetic.Choice, "chosen", unconditional), (arithmetic.MaskedFill, "chosen", unconditional)),
+    ),
+    Mutant("nothing is made of zeros", ((creation.Fresh, "is_blank", never), (creation.Filled, "is_blank", never))),
+    Mutant("written memory is alive", ((written, "_is_told_apart", never), (suspicion, "_suspected", as_proved))),
+    Mutant("an assignment is to all", ((assignment.Assignment, "written", of_the_value),)),
+    Mutant("written memory is of one piece", ((written, "_is_told_apart", never),)),
+    Mutant("a name may mean anything", ((slicing, "leaves", one_alive),)),
+    Mutant("what is returned is all there is", ((verify, "_require_same_buffers", no),)),
     Mutant("the order of parameters is no matter", ((dual, "_names", no),)),
 ]
