@@ -294,6 +294,30 @@ def cells() -> str:
     return "\n".join(lines)
 
 
+def ablation() -> str:
+    result = _read("ablation")
+    settings, networks = result["settings"], result["networks"]
+    lines = [
+        f"{settings['epochs']} epochs on {settings['data']}, {settings['seeds']} seeds (`{result['command']}`). A cell "
+        "tells valid runs, groups at zero, and the accuracy with these zeros.",
+        "",
+        "| optimizer | " + " | ".join(networks) + " |",
+        "| --- |" + " --- |" * len(networks),
+    ]
+    for name in next(iter(networks.values())):
+        cells = [_ablated(rows[name]) for rows in networks.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _ablated(row: dict[str, Any]) -> str:
+    done = [each for each in row["runs"] if "refused" not in each]
+    if not done:
+        return "refused"
+    valid = f"{sum(each['valid'] for each in done)} of {len(row['runs'])}"
+    return f"{valid}, {row['sparsity']:.0%}, {row['accuracy']:.1%}"
+
+
 def _spread(values: list[float], factor: float) -> str:
     spread = stdev(values) if len(values) > 1 else 0.0
     return f"{factor * mean(values):.1f} ± {factor * spread:.1f}"
@@ -318,6 +342,7 @@ PAGES: dict[str, Blocks] = {
         ("steps", steps),
     ),
     "docs/sparsenas.md": (("figure 3", figure3), ("cells", cells), ("recurrent", recurrent)),
+    "docs/training.md": (("ablation", ablation),),
     "docs/shipping.md": (("exports", exports),),
 }
 
