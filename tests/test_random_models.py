@@ -165,7 +165,7 @@ def check_choice(
 
 def valid_without_doubts(oto: autosubnet.AutoSubnet, groups: Sequence[Group]) -> bool:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suspicion, "_suspected", lambda view, node, mask, now, before: mask)
+        patch.setattr(suspicion, "_suspected", lambda analysis, node, mask, of_number: mask)
         return oto.is_valid(groups)
 
 
