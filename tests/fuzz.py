@@ -15,6 +15,7 @@ import json
 import random
 import re
 import shlex
+import signal
 import sys
 import traceback
 import warnings
@@ -35,6 +36,7 @@ from autosubnet.errors import AutoSubnetWarning
 from autosubnet.training.measure import environment
 
 BATCH = 100
+SECONDS = 300  # for one network, where most take one second
 COUNTED = ("models", "groups", "removed")
 SPARSITIES = (0.5, 0.34, 0.75, 1.0)
 HOME = Path(__file__).parent.parent
@@ -61,12 +63,20 @@ def batch(first: int) -> tuple[set[str], int, int, dict[int, str]]:
 
 
 def check(plan: Plan, seed: int) -> tuple[int, int] | str:
-    """Check a network; return its number of groups and of those that were removed, or what failed."""
+    """Check a network; return its number of groups and of those that were removed, or what failed: a time-out, too."""
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.alarm(SECONDS)
     try:
         return check_model(plan, SPARSITIES[seed % len(SPARSITIES)], seed % 10)
     except (Exception, pytest.fail.Exception):  # noqa: BLE001  # whatever went wrong is the result
         told = traceback.format_exc().replace(f"{HOME}/", "")
         return f"{told}\n{plan}"
+    finally:
+        signal.alarm(0)
+
+
+def _out_of_time(*_: object) -> None:
+    raise TimeoutError(f"a network took more than {SECONDS} seconds")
 
 
 def tried_again(run: dict[str, Any]) -> dict[str, Any]:

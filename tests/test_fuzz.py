@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import fuzz
@@ -54,6 +55,14 @@ def test_a_failure_is_tried_again_with_its_own_network(monkeypatch: pytest.Monke
     assert fuzz.tried_again(run) == {**run, "mended": {}}
     monkeypatch.setattr(fuzz, "check_model", lambda *_: (1, 1))
     assert fuzz.tried_again(run) == {"failures": {}, "mended": run["failures"]}
+
+
+def test_a_network_that_does_not_come_to_an_end_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "SECONDS", 1)
+    monkeypatch.setattr(fuzz, "check_model", lambda *_: time.sleep(20))
+    what = fuzz.check(draw_plan(random.Random(0).choice), 0)
+    assert isinstance(what, str)
+    assert "TimeoutError: a network took more than 1 seconds" in what
 
 
 def test_every_plan_can_be_read_back() -> None:

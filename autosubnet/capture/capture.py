@@ -16,12 +16,14 @@ from torch import fx, nn
 
 from autosubnet.capture.inputs import Inputs, others
 from autosubnet.capture.merge import BOTH, merge
+from autosubnet.capture.observe import attributes_of
 from autosubnet.capture.preserve import keeps_attributes
 from autosubnet.capture.record import Recorder
+from autosubnet.capture.recording import UnfollowableError
 from autosubnet.capture.sharing import require_own_memory
 from autosubnet.capture.sizes import Source
 from autosubnet.capture.trace import Mode, TensorInfo, Trace
-from autosubnet.capture.tracer import Tracer, UnfollowableError
+from autosubnet.capture.tracer import Tracer
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import edges
 
@@ -41,12 +43,13 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise CaptureError(f"parameter {name!r} is uninitialized, of a lazy module; run the model once before")
+    left: list[torch.Tensor] = []  # on the modules, by runs
     with keeps_attributes(model):
         try:
-            trace, fetched = _with_opaque_modules(model, inputs)
+            trace, fetched = _with_opaque_modules(model, inputs, left)
         except CaptureError:
             # What forward makes on its first call and keeps (tables, caches) is there now.
-            trace, fetched = _with_opaque_modules(model, inputs)
+            trace, fetched = _with_opaque_modules(model, inputs, left)
     own = {*dict(model.named_parameters()), *dict(model.named_buffers())}
     kept = {name: tensor for name, tensor in fetched.items() if name not in own}
     require_own_memory(*_used(trace, fetched))
@@ -55,7 +58,8 @@ def capture(model: nn.Module, inputs: Inputs) -> Trace:
 
 def _used(trace: Trace, fetched: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], set[str]]:
     """Return parameters, and what else the graph uses, by name; and the names of those that it may write."""
-    tensors = {**dict(trace.model.named_parameters()), **fetched}
+    paths = {id(tensor): path for path, tensor in attributes_of(trace.model)}
+    tensors = {**dict(trace.model.named_parameters()), **{paths.get(id(t), name): t for name, t in fetched.items()}}
     written: set[str] = set()
     for node in trace.graph.nodes:
         if node.op == "call_module":
@@ -63,16 +67,19 @@ def _used(trace: Trace, fetched: dict[str, torch.Tensor]) -> tuple[dict[str, tor
             tensors.update(buffers)
             written.update(buffers)
         elif node.meta.get("effect") and node.meta["root"].op == "get_attr":
-            written.add(str(node.meta["root"].target))
+            name = str(node.meta["root"].target)
+            written.add(paths.get(id(fetched[name]), name))
     return tensors, written
 
 
-def _with_opaque_modules(model: nn.Module, inputs: Inputs) -> tuple[Trace, dict[str, torch.Tensor]]:
+def _with_opaque_modules(
+    model: nn.Module, inputs: Inputs, left: list[torch.Tensor]
+) -> tuple[Trace, dict[str, torch.Tensor]]:
     """Capture with the submodules that cannot be followed as opaque vertices, found one after the other."""
     opaque: dict[str, str] = {}  # by the reason why
     while True:
         try:
-            trace, fetched = _capture(Recorder(model, frozenset(opaque)), inputs)
+            trace, fetched = _capture(Recorder(model, frozenset(opaque), left), inputs)
         except UnfollowableError as error:
             if not error.module or error.module in opaque:
                 kept = "".join(f"; module {name!r} was kept as it is, since {why}" for name, why in opaque.items())

@@ -18,6 +18,7 @@ from torch import nn
 from autosubnet.capture.trace import TensorInfo
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
+_OF_ALL_MODULES = frozenset(vars(nn.Module()))
 _OURS = __file__.rpartition("/")[0]
 
 
@@ -30,13 +31,16 @@ def tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield parameters, buffers, then plain tensor attributes, the last under names of our own."""
     yield from model.named_parameters()
     yield from model.named_buffers()
-    count = 0
-    own = ("_parameters", "_buffers", "_modules")
-    for module in model.modules():
-        for value in (value for key, value in vars(module).items() if key not in own):
-            for tensor in tensors_in(value):
-                yield f"_constant{count}", tensor
-                count += 1
+    for count, (_, tensor) in enumerate(attributes_of(model)):
+        yield f"_constant{count}", tensor
+
+
+def attributes_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors that modules hold as plain attributes, or in such, with the attributes' names."""
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key not in _OF_ALL_MODULES and type(value) not in _PLAIN:
+                yield from ((f"{path}.{key}".lstrip("."), tensor) for tensor in tensors_in(value))
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

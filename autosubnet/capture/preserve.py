@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 import sys
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from autosubnet.capture.observe import attributes_of
 from autosubnet.errors import CaptureError
 
 
@@ -20,16 +22,19 @@ from autosubnet.errors import CaptureError
 def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Run ``model`` in train or eval mode inside the block; afterwards it is as it was.
 
-    Training flags, the values of buffers and the random states (torch's on the CPU and on the devices that hold the
-    model, numpy's and Python's) are restored. What ``torch.compile`` was applied to runs as plain Python.
+    Training flags, the values of buffers and of plain tensor attributes, and the random states (torch's on the CPU and
+    on the devices that hold the model, numpy's and Python's) are restored. What ``torch.compile`` was applied to runs
+    as plain Python.
 
     Raises:
         CaptureError: a buffer was replaced by another tensor during the block (its old one is back).
     """
     flags = {module: module.training for module in model.modules()}
     buffers = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
-    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.max_norm is not None]
-    rows = [(table, table.detach().clone()) for table in tables]  # their rows are renormalised when read
+    written = [tensor for _, tensor in attributes_of(model)]
+    # Rows of these are renormalised when they are read.
+    written += [m.weight for m in model.modules() if isinstance(m, nn.Embedding) and m.max_norm is not None]
+    values = [(tensor, tensor.detach().clone()) for tensor in written]
     devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
     generators = random.getstate(), np.random.get_state()
     model.train(training)
@@ -44,8 +49,8 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = flag
         replaced = _restore(model, buffers)
         with torch.no_grad():
-            for table, value in rows:
-                table.copy_(value)
+            for tensor, value in values:
+                _put_back(tensor, value)
     if replaced:
         raise CaptureError(
             f"buffer {replaced[0]!r} is re-assigned in forward; update it in place (buffer.copy_(value)), "
@@ -59,7 +64,7 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
     modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     plain = {module: dict(vars(module)) for module in modules}
     buffers = {module: dict(module._buffers) for module in modules}
-    held: dict[int, tuple[Any, Any]] = {}
+    held: dict[int, Callable[[], object]] = {}
     for attributes in plain.values():
         for value in attributes.values():
             _hold(value, held)
@@ -71,21 +76,34 @@ def keeps_attributes(model: nn.Module) -> Iterator[None]:
             vars(module).update(attributes)
             module._buffers.clear()
             module._buffers.update(buffers[module])
-        for container, content in held.values():
-            container.clear()
-            if isinstance(container, list):
-                container.extend(content)
-            else:
-                container.update(content)
+        for restore in held.values():
+            restore()
 
 
-def _hold(value: Any, held: dict[int, tuple[Any, Any]]) -> None:
-    """Note the content of a list, dict or set, and of those that it holds."""
-    if id(value) in held or type(value) not in (list, dict, set, OrderedDict):  # the last hold hooks
+def _hold(value: Any, held: dict[int, Callable[[], object]]) -> None:
+    """Note how to restore what a container, an array or a generator holds, and what is in it."""
+    if id(value) in held:
         return
-    held[id(value)] = (value, value.copy())
-    for each in value.values() if isinstance(value, dict) else value:
-        _hold(each, held)
+    kind = type(value)
+    if kind in (list, deque, dict, OrderedDict, defaultdict, Counter, set):  # ordered ones hold hooks
+        content = value.copy()
+        held[id(value)] = partial(_refill, value, content)
+        for each in content.values() if isinstance(content, dict) else content:
+            _hold(each, held)
+    elif kind is np.ndarray:
+        held[id(value)] = partial(value.__setitem__, ..., value.copy())
+    elif kind is torch.Generator:
+        held[id(value)] = partial(value.set_state, value.get_state())
+    elif kind is random.Random:
+        held[id(value)] = partial(value.setstate, value.getstate())
+
+
+def _refill(container: Any, content: Any) -> None:
+    container.clear()
+    if isinstance(container, (list, deque)):
+        container.extend(content)
+    else:
+        container.update(content)
 
 
 def _uncompiled() -> AbstractContextManager[None]:
@@ -104,5 +122,12 @@ def _restore(model: nn.Module, buffers: dict[str, tuple[torch.Tensor, torch.Tens
             replaced.append(name)
             path, _, leaf = name.rpartition(".")
             model.get_submodule(path)._buffers[leaf] = buffer
-        buffer.copy_(value)
+        _put_back(buffer, value)
     return replaced
+
+
+def _put_back(tensor: torch.Tensor, value: torch.Tensor) -> None:
+    """Give a tensor the values that it had; one that is expanded takes none, and one on meta has none."""
+    comparable = tensor.layout == torch.strided and not tensor.is_meta
+    if not (comparable and torch.equal(tensor, value)):
+        tensor.copy_(value)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 
+import torch
 from torch import nn
 
+from autosubnet.capture.attributes import AttributeMemory
 from autosubnet.capture.inputs import Inputs, but_one, others
 from autosubnet.capture.observe import other_random_states
 from autosubnet.capture.preserve import preserved
+from autosubnet.capture.recording import UnfollowableError
 from autosubnet.capture.resize import RESIZES
 from autosubnet.capture.trace import Mode
-from autosubnet.capture.tracer import Tracer, UnfollowableError
+from autosubnet.capture.tracer import Tracer
 from autosubnet.errors import CaptureError
 from autosubnet.ops.effects import must_stay
 
@@ -27,10 +30,12 @@ class Recorder:
     Attributes:
         model: what is run; it is left as it was.
         opaque: names of its modules that are recorded as one vertex each.
+        left: what runs so far have computed of their inputs and left on the modules.
     """
 
     model: nn.Module
     opaque: frozenset[str]
+    left: list[torch.Tensor]
 
     def record(self, mode: Mode, inputs: Inputs) -> Tracer:
         """Run the model once and return what was recorded, without what nobody reads.
@@ -38,8 +43,11 @@ class Recorder:
         Raises:
             CaptureError: the model fails, or cannot be followed.
         """
+        known = len(self.left)
         try:
             tracer = self._run(mode, inputs)
+            if len(self.left) > known:
+                self._run(mode, inputs)  # which refuses, if it reads what the first one has left
         except CaptureError:
             raise
         except Exception:  # noqa: BLE001  # it may run without gradients only: writes to views, out= arguments
@@ -73,11 +81,13 @@ class Recorder:
     def _run_once(self, tracer: Tracer, inputs: Inputs) -> None:
         tracer.batch = inputs.batch()
         fed = inputs.map(lambda tensor: tensor.clone())
+        memory = AttributeMemory(self.model, self.left)
         with preserved(self.model, training=tracer.mode == "train"):
             before = other_random_states()
             tracer.run(fed.args, fed.kwargs)
             if before != other_random_states():
                 tracer.baked.append(f"random numbers of Python or numpy, drawn by forward in {tracer.mode} mode")
+        memory.require_no_state(tracer)
 
     def attempt(self, mode: Mode, inputs: Inputs) -> Tracer | None:
         """Return the record of a run, or ``None`` where the model refuses these inputs."""

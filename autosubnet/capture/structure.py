@@ -39,28 +39,34 @@ def arguments(value: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
     return value
 
 
-def returned(result: Any, node_of: NodeOf, number_of: NumberOf) -> Any:
+def returned(result: Any, node_of: NodeOf, number_of: NumberOf, *, nested: bool = False) -> Any:
     """Return what a model returns with nodes in place of tensors, in the same structure.
 
     Raises:
         CaptureError: the structure is not one of tuples, named tuples, lists, dicts and dataclasses.
     """
+
+    def inside(part: Any) -> Any:
+        return returned(part, node_of, number_of, nested=True)
+
     if isinstance(result, torch.Tensor):
         return node_of(result)
     if isinstance(result, TracedNumber):
         return number_of(result)
     if hasattr(type(result), "n_sequence_fields"):  # torch.return_types
-        return _made(result, ([returned(each, node_of, number_of) for each in result],), {})
+        return _made(result, ([inside(each) for each in result],), {})
     if is_dataclass(result):
         given = [each.name for each in fields(result) if each.init]
-        return _made(result, (), {name: returned(getattr(result, name), node_of, number_of) for name in given})
+        return _made(result, (), {name: inside(getattr(result, name)) for name in given})
     if isinstance(result, torch.Size):
-        return tuple(returned(each, node_of, number_of) for each in result)
+        return tuple(inside(each) for each in result)
     if isinstance(result, (tuple, list)):
-        items = [returned(each, node_of, number_of) for each in result]
-        return type(result)(*items) if hasattr(result, "_fields") else type(result)(items)
+        items = [inside(each) for each in result]
+        if not hasattr(result, "_fields"):
+            return type(result)(items)
+        return _made(result, (*items,), {}) if nested else type(result)(*items)  # fx writes the outermost by its name
     if isinstance(result, dict):
-        named = {key: returned(each, node_of, number_of) for key, each in result.items()}
+        named = {key: inside(each) for key, each in result.items()}
         return named if type(result) is dict else _made(result, (named,), {})
     if isinstance(result, np.generic):
         return result.item()

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import copy
 import operator
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from typing import Any
 
@@ -25,44 +23,28 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from autosubnet.capture import functions
 from autosubnet.capture.observe import (
-    alias_of,
     autocast,
     info_of,
-    is_users,
     leaves_of,
-    parts_of,
-    random_state,
     source_line,
     storage_of,
     tensors_in,
 )
 from autosubnet.capture.patching import patched
 from autosubnet.capture.placeholders import placeholders
+from autosubnet.capture.recording import Recording, UnfollowableError
 from autosubnet.capture.settings import settings_of
 from autosubnet.capture.sharing import overlap
-from autosubnet.capture.sizes import KEY, Source, TracedNumber, in_graph, plain, sizes_of, traced
-from autosubnet.capture.structure import arguments, returned
+from autosubnet.capture.sizes import plain, sizes_of, traced
+from autosubnet.capture.structure import returned
 from autosubnet.capture.trace import Mode
 from autosubnet.capture.unseen import Unseen
-from autosubnet.capture.values import Values
 from autosubnet.errors import CaptureError
-from autosubnet.ops.effects import draws, edges, may_draw
+from autosubnet.ops.effects import draws
 from autosubnet.ops.registry import is_known, is_leaf
 
 
-class UnfollowableError(CaptureError):
-    """What happens inside of ``module`` cannot be recorded; as one opaque vertex it still can stand.
-
-    Attributes:
-        module: the innermost module of the model that was running, ``""`` for the model itself.
-    """
-
-    def __init__(self, message: str, module: str) -> None:
-        super().__init__(message)
-        self.module = module
-
-
-class Tracer(TorchFunctionMode):
+class Tracer(Recording, TorchFunctionMode):
     """Records one run of a model in one mode.
 
     Args:
@@ -75,16 +57,9 @@ class Tracer(TorchFunctionMode):
         keys: let sizes be keys of tables; else they are not hashable, which caches take for a reason to do without.
 
     Attributes:
-        graph: the recorded operations, in the order in which they ran.
         replaced: leaf modules that are not the model's own, by the name used in the graph.
-        fetched: parameters, buffers and constants that operations read by themselves, by name.
-        baked: values that Python code read off traced tensors, each with its source line.
-        needs_keys: whether a size was asked to be a key.
         unseen: what modules do that cannot be followed, or have no rule.
         batch: the size that the first dimensions of all inputs share, if they do.
-        routing: where Python code decided by sizes that the values of tensors decide.
-        deciders: the modules that ran where Python code read values, or decided by such sizes.
-        losses: where Python code took a size out of the graph, or decided by it, and the sizes in question.
     """
 
     def __init__(
@@ -96,30 +71,13 @@ class Tracer(TorchFunctionMode):
         gradients: bool = True,
         keys: bool = False,
     ) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model, mode, keys=keys)
         self.opaque = opaque
         self.frozen = frozen
-        self.mode: Mode = mode
-        self.graph = fx.Graph()
         self.replaced: dict[str, Any] = {}
-        self.baked: list[str] = []
-        self.routing: list[str] = []
-        self.deciders: list[str] = []
-        self.losses: list[tuple[str, frozenset[Source]]] = []
-        self.batch: int | None = None
-        self._values = Values(self.graph, model)
-        self.fetched = self._values.fetched
-        self._autocast = autocast()
-        self._gradients = gradients
-        self._keys = keys
-        self.needs_keys = False
         self.unseen = Unseen(self._values)
-        self._done = False
-        self._paused = False
-        self._path: list[str] = []
-        self._autocasts: list[tuple[bool, ...]] = []  # at the call of each module of the path
-        self._modules = dict(model.named_modules())
+        self.batch: int | None = None
+        self._gradients = gradients
         self._module_names = {module: name for name, module in self._modules.items()}
         self._weights: dict[int, list[tuple[str, nn.Parameter]]] = {}  # by storage
         for name, parameter in model.named_parameters():
@@ -143,9 +101,6 @@ class Tracer(TorchFunctionMode):
             node.meta.setdefault("drew", False)
             node.meta["draws"] = node.meta["drew"] or draws(node, self._leaf(node))
             node.meta["modes"] = frozenset({self.mode})
-
-    def _leaf(self, node: fx.Node) -> nn.Module | None:
-        return self._modules[str(node.target)] if node.op == "call_module" else None
 
     # ------------------------------------------------------------------ modules
 
@@ -234,24 +189,6 @@ class Tracer(TorchFunctionMode):
         if hidden:
             self.unseen.results.setdefault(name, []).append(info_of(result))
         return self._bind_result(result, node, (args, kwargs, own))
-
-    @contextmanager
-    def _watched(self, node: fx.Node) -> Iterator[None]:
-        """Note whether the node draws random numbers, where its rule does not rule that out."""
-        if not may_draw(node, self._leaf(node)):
-            yield
-            return
-        before = random_state()
-        yield
-        node.meta["drew"] = before != random_state()
-
-    @contextmanager
-    def _pause(self) -> Iterator[None]:
-        self._paused = True
-        try:
-            yield
-        finally:
-            self._paused = False
 
     # ------------------------------------------------------------------ functions
 
@@ -409,113 +346,3 @@ class Tracer(TorchFunctionMode):
             node = self.graph.call_method("to", (node, target.dtype))
         self._values.bind(target, node, node)
         return result
-
-    def _emit(self, func: Any, name: str, args: tuple[Any, ...], kwargs: Any) -> fx.Node:
-        self._require_same_autocast()
-        if what := functions.unheld((args, kwargs)):
-            raise self._unfollowable(f"{what} enters the computation")
-        op, target, swap = functions.as_node(func, name)
-        args, kwargs = functions.positional(args, functions.torchs_own(func, kwargs))
-        arguments = self._args(args[::-1] if swap else args)
-        return self.graph.create_node(op, target, arguments, self._args(kwargs))
-
-    # ------------------------------------------------------------------ tensors and nodes
-
-    def _bind_result(self, result: Any, node: fx.Node, sources: Any) -> Any:
-        if isinstance(result, torch.Tensor):
-            passes_on = node.op == "call_module" or draws(node, self._leaf(node))
-            if passes_on and any(result is source for source in tensors_in(sources)):
-                result = alias_of(result)  # an identity, or dropout in eval mode: its input must keep its own node
-            self._values.bind(result, node, self._values.root(result, node, sources))
-            return result
-        self._bind_parts(result, node, [sources])
-        return result
-
-    def _bind_parts(self, result: Any, node: fx.Node, sources: list[Any]) -> None:
-        """Bind what a container holds; its tensors may share memory with each other as with what they came from."""
-        self._values.describe(node, result)
-        for take, key, each in parts_of(result):
-            if isinstance(each, torch.Tensor):
-                item = self.graph.call_function(take, (node, key))
-                self._values.bind(each, item, self._values.root(each, item, sources))
-                sources.append(each)
-            elif parts_of(each):
-                self._bind_parts(each, self.graph.call_function(take, (node, key)), sources)
-
-    def _node(self, tensor: torch.Tensor, module: str | None = None) -> fx.Node:
-        """Return the node of a tensor; if there is none, ``module`` or that which runs cannot be followed."""
-        node = self._values.node(tensor)
-        if node is None:
-            raise self._unfollowable(
-                f"a tensor of shape {tuple(tensor.shape)} of unknown origin enters the computation",
-                "register it as a buffer, or compute it with torch operations",
-                module,
-            )
-        return node
-
-    def _number(self, number: TracedNumber) -> Any:
-        """Return what stands for a number in the graph: one that Python code kept from an earlier run is fixed."""
-        if number._graph is not self.graph:
-            self.losses.append((f"a size kept from an earlier run at {source_line()}", number._sources))
-        return in_graph(number, self.graph)
-
-    def _varies(self, node: fx.Node) -> bool:
-        """Whether a node's value depends on inputs, parameters, buffers or random numbers."""
-        found = _ahead(node, lambda each: each.all_input_nodes)
-        return any(each.op in ("placeholder", "get_attr", "call_module") or draws(each, None) for each in found)
-
-    def _route(self, what: str) -> None:
-        self.routing.append(f"{what}, which values decide, at {source_line()}")
-        self.deciders.append(self._values.module)
-
-    def _is_sized_by_values(self, node: fx.Node) -> bool:
-        """Whether a node's sizes depend on values: on those of a mask, say, by which rows were picked."""
-        return any(map(functions.is_sized_by_values, _ahead(node, lambda each: each.all_input_nodes)))
-
-    def _is_random(self, node: fx.Node) -> bool:
-        """Whether a node's value depends on random numbers alone: no other input would show that it was read."""
-        found = list(_ahead(node, lambda each: edges(each, self._leaf(each))))
-        drawn = any(each.meta.get("drew") or draws(each, self._leaf(each)) for each in found)
-        return drawn and not any(each.op in ("placeholder", "get_attr", "call_module") for each in found)
-
-    def _args(self, value: Any) -> Any:
-        return arguments(value, self._node, self._number)
-
-    def _called(self, tensor: torch.Tensor) -> str:
-        return f"tensor {self._values.name(tensor) or 'of shape ' + str(tuple(tensor.shape))!r}"
-
-    def _require_same_autocast(self) -> None:
-        if autocast() != self._autocast:
-            # The innermost module that was called before the switch made it.
-            outside = [name for name, each in zip(self._path, self._autocasts, strict=True) if each == self._autocast]
-            raise self._unfollowable("autocast is switched in forward", module=outside[-1] if outside else "")
-
-    def _unfollowable(
-        self,
-        what: str,
-        remedy: str = "move it into a module of its own, which is then kept as it is",
-        module: str | None = None,
-    ) -> UnfollowableError:
-        here = self._values.module if module is None else module
-        return UnfollowableError(f"{what} at {source_line()}; {remedy}", here)
-
-    def _lose(self, what: str, sources: frozenset[Source]) -> None:
-        if not self._done and any(self._is_sized_by_values(node) for node, _ in sources):
-            self._route(what)
-        if not self._done and is_users(sys._getframe(3)):  # who compares or converts; not who reports it
-            if what == KEY and not self._keys:
-                self.needs_keys = True
-                raise TypeError("a size that is being recorded is no key")
-            self.losses.append((f"{what} at {source_line()}", sources))
-
-
-def _ahead(node: fx.Node, reads: Callable[[fx.Node], Iterable[fx.Node]]) -> Iterator[fx.Node]:
-    """Yield a node and all that it is computed from."""
-    seen, stack = {node}, [node]
-    while stack:
-        each = stack.pop()
-        yield each
-        for source in reads(each):
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)

@@ -49,6 +49,10 @@ class Values:
         name: str | None = self._names.get(tensor)
         return name
 
+    def computed(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor is computed in the graph, or was fetched into it."""
+        return tensor in self._nodes
+
     def knows(self, tensor: Any) -> bool:
         """Whether a tensor is computed in the graph or is the model's."""
         return isinstance(tensor, torch.Tensor) and (tensor in self._nodes or tensor in self._names)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx
 
+from autosubnet.capture.trace import Mode
 from autosubnet.ops.assignment import Assignment, assignment_of
 
 
@@ -28,32 +29,33 @@ class Memory:
         self._written: dict[fx.Node, list[fx.Node]] = {}  # since the one before, with it
         self._later: dict[fx.Node, list[fx.Node]] = {}
         pending: dict[fx.Node, list[fx.Node]] = {}  # by memory: who had it last, and what was written to it since
-        writes: dict[fx.Node, fx.Node] = {}  # by memory: the last operation that wrote to it
+        writes: dict[tuple[fx.Node, Mode], fx.Node] = {}  # by memory and mode: the last operation that wrote to it
         for node in nodes:
             if not node.meta["mutated"]:
                 continue
             root = node.meta["root"]
             if node.meta.get("effect"):
-                writes[root] = node
+                writes.update(((root, mode), node) for mode in node.meta["modes"])
             sources = pending.setdefault(root, [])
             if node.meta["value"] is None:  # an assignment to an index
                 sources += node.all_input_nodes
                 continue
             if _is_behind_a_write(node) or node.meta.get("effect"):
-                self._note(node, writes[root])
-            if node in self.assigned:
-                sources += [each for each in writes[root].all_input_nodes if each not in sources]
+                before = {writes.get((root, mode)) for mode in node.meta["modes"]}
+                sources += self._note(node, before.pop() if len(before) == 1 else None)
             self._written[node] = sources
             for source in sources:
                 self._later.setdefault(source, []).append(node)
             pending[root] = [node]
 
-    def _note(self, node: fx.Node, write: fx.Node) -> None:
-        assignment = assignment_of(write)
-        if assignment is not None and assignment.tensor is node.args[0]:
-            self.assigned[node] = assignment
-        else:
+    def _note(self, node: fx.Node, write: fx.Node | None) -> list[fx.Node]:
+        """Note what the write before a node, the same in all its modes, tells of it; return what is read for that."""
+        assignment = None if write is None else assignment_of(write)
+        if write is None or assignment is None or assignment.tensor is not node.args[0]:
             self.hidden.add(node)
+            return []
+        self.assigned[node] = assignment
+        return write.all_input_nodes
 
     def sources(self, node: fx.Node) -> list[fx.Node]:
         """Return what ``node`` reads, and what has come into its memory."""

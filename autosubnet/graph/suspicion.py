@@ -78,10 +78,11 @@ def _suspected(
     def has_become(source: fx.Node) -> bool:
         return any(bool((a & ~b).any()) for a, b in zip(leaves(now[source]), leaves(before[source]), strict=True))
 
+    call = view.calls[node]
     hidden = node in view.memory.hidden or isinstance(rule, Unknown | Compare)
-    if hidden and any(map(has_become, view.memory.sources(node))):
+    if (hidden or rule.blurs(call, analysis.of)) and any(map(has_become, view.memory.sources(node))):
         return filled(mask, True)
-    chosen = rule.chosen(view.calls[node])
+    chosen = rule.chosen(call)
     if chosen is None or not has_become(chosen[0]):
         return mask
     either = (now[each] if isinstance(each, fx.Node) else uniform(0, of_number(each)) for each in chosen[1])

@@ -35,7 +35,7 @@ class Validity:
     """
 
     def __init__(self, view: GraphView, required_inputs: Iterable[str] | None = None) -> None:
-        self.view = view
+        self.view = view = view.in_example
         self.propagation = SuspectedZeros(view)
         self.required = frozenset(required(view, required_inputs))
         inputs = [node for node in view.nodes if node.op == "placeholder" and node.meta["data"]]

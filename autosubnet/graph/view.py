@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 
 import networkx as nx
@@ -91,6 +93,13 @@ class GraphView:
                     names += found[source]
             found[node] = tuple(each for each in dict.fromkeys(names) if each in self.parameters)
         return found
+
+    @cached_property
+    def in_example(self) -> GraphView:
+        """The same, with all that is said of sizes meant of those of the example inputs alone."""
+        view = copy(self)
+        view.calls = {node: replace(call, in_example=True) for node, call in self.calls.items()}
+        return view
 
     @cached_property
     def memory(self) -> Memory:

@@ -23,11 +23,13 @@ class Call:
         node: the node; ``node.meta["value"]`` says what was seen there.
         module: the leaf module that it calls, or ``None``.
         tensors: names of the module's own parameters and buffers, by role such as ``"weight"``.
+        in_example: whether what is asked is meant of the example inputs' sizes alone, and not of all.
     """
 
     node: fx.Node
     module: nn.Module | None
     tensors: dict[str, str]
+    in_example: bool = False
 
     @property
     def name(self) -> str:
@@ -73,6 +75,10 @@ class Call:
         """The tensors that the call reads, each once, lists of tensors included."""
         return tuple(node for node in self.node.all_input_nodes if is_tensor(node))
 
+    def sizes_of(self, node: fx.Node) -> Any:
+        """Return the sizes of a tensor, or those of several: expressions, where they vary with the inputs."""
+        return _seen(node.meta["value"]) if self.in_example else node.meta["sizes"]
+
     def nothing_known(self) -> MaskTree:
         """Return masks that claim nothing, in the structure of the output."""
         return _nothing(self.node.meta["value"])
@@ -104,6 +110,12 @@ def is_plain(setting: Any) -> bool:
 def pair(value: Any, length: int) -> Sequence[Any]:
     """Return a setting such as a stride as one value a dimension."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * length
+
+
+def _seen(info: Any) -> Any:
+    if isinstance(info, tuple):
+        return tuple(map(_seen, info))
+    return list(info.shape) if hasattr(info, "shape") else None
 
 
 def _nothing(info: Any) -> MaskTree:

@@ -17,7 +17,7 @@ from autosubnet.ops.masks import Mask, MaskTree, collapse, compress, expand, uni
 from autosubnet.ops.memory import format_of, lies_so, order
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
-from autosubnet.ops.sizes import Expression, Sizes, apply, sizes_of
+from autosubnet.ops.sizes import Expression, Sizes, apply
 
 
 class Joining(Rule):
@@ -68,14 +68,14 @@ class Concat(Joining):
         """Return the masks, made alike behind the first block whose size varies: places there are never the same."""
         if self._is_fixed(call):
             return masks
-        at = next(place for place, block in enumerate(self.blocks(call) or ()) if _varies(block, dim))
+        at = next(place for place, block in enumerate(self.blocks(call) or ()) if _varies(call, block, dim))
         behind = reduce(np.logical_and, (collapse(mask, [dim]) for mask in masks[at:]))
         return [*masks[:at], *(behind for _ in masks[at:])]
 
     def _is_fixed(self, call: Call) -> bool:
         """Whether no block's size along the dimension varies."""
         if call not in self._fixed:
-            self._fixed[call] = not any(_varies(block, self.dim(call)) for block in self.blocks(call) or ())
+            self._fixed[call] = not any(_varies(call, block, self.dim(call)) for block in self.blocks(call) or ())
         return self._fixed[call]
 
     def patched(self, call: Call, masks: ZerosOf, before: MaskTree, changed: Collection[fx.Node]) -> MaskTree | None:
@@ -197,8 +197,8 @@ def _seen_as_one(blocks: list[fx.Node], dim: int) -> tuple[torch.Size, tuple[int
     return whole.shape, whole.stride()
 
 
-def _varies(block: fx.Node, dim: int) -> bool:
-    return not isinstance(sizes_of(block)[dim], int)
+def _varies(call: Call, block: fx.Node, dim: int) -> bool:
+    return not isinstance(call.sizes_of(block)[dim], int)
 
 
 def _side_by_side(masks: list[Mask], sizes: list[int], dim: int) -> Mask:

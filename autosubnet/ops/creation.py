@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from autosubnet.ops.call import Call, is_plain
 from autosubnet.ops.kind import Kind
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Rule
-from autosubnet.ops.sizes import Arithmetic, Expression, Sizes
+from autosubnet.ops.sizes import Expression, Sizes
 
 
 class Fresh(Rule):
@@ -39,22 +38,6 @@ class Fresh(Rule):
     def is_blank(self, call: Call) -> bool:
         """Whether it is full of zeros."""
         return self.blank
-
-
-class Sized(Fresh):
-    """A new tensor of sizes that are given one by one, or in a tuple."""
-
-    def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
-        """Those, with what is fixed of a sum first: so many indices there are at every size."""
-        given = call.node.args[1 if call.node.op == "call_method" else 0 :] or (call.node.kwargs.get("size"),)
-        each = given[0] if isinstance(given[0], (tuple, list)) else given
-        return [_fixed_first(sizes.number(size)) for size in each] if len(each) == len(call.shape) else None
-
-
-def _fixed_first(size: Expression) -> Expression:
-    if isinstance(size, Arithmetic) and size.function is operator.add and isinstance(size.operands[1], int):
-        return Arithmetic(operator.add, size.operands[::-1])
-    return size
 
 
 class FreshLike(Fresh):
@@ -89,6 +72,10 @@ class Filled(Fresh):
         return call.argument(self.position, "fill_value")
 
 
+class FilledLike(Filled, FreshLike):
+    """A new tensor of one number, and of the sizes of another."""
+
+
 class Sample(Rule):
     """Draws at random by what it reads."""
 
@@ -98,10 +85,11 @@ class Sample(Rule):
 
 
 register(FreshLike(blank=True), functions=[torch.zeros_like])
-register(FreshLike(), functions=[torch.ones_like, torch.full_like, torch.empty_like])
+register(FreshLike(), functions=[torch.ones_like, torch.empty_like])
+register(FilledLike(1), functions=[torch.full_like])
 register(FreshLike(random=True), functions=[torch.rand_like, torch.randn_like, torch.randint_like])
-register(Sized(blank=True), functions=[torch.zeros], methods=["new_zeros"])
-register(Sized(), functions=[torch.ones, torch.empty], methods=["new_ones", "new_empty"])
+register(Fresh(blank=True), functions=[torch.zeros], methods=["new_zeros"])
+register(Fresh(), functions=[torch.ones, torch.empty], methods=["new_ones", "new_empty"])
 register(Filled(0), functions=[torch.tensor])
 register(Filled(1), functions=[torch.full])
 register(Filled(2), methods=["new_full"])

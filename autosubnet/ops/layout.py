@@ -11,9 +11,9 @@ from torch import nn
 
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero
+from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, varies
 from autosubnet.ops.registry import register
-from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, known, moved
+from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, is_partial, known, moved
 from autosubnet.ops.sizes import Expression, Sizes, apply
 
 
@@ -30,6 +30,10 @@ class Layout(Rule):
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Moved about as zeros are."""
         return moved(self, call, constants)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part is claimed."""
+        return is_partial(masks(call.input))
 
     def why_not_zero(self, call: Call) -> str:
         """Its input is not zero."""
@@ -50,6 +54,10 @@ class Permute(Layout):
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """The mask, permuted."""
         return zeros(call.input).transpose(self.order(call))
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Never."""
+        return False
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Each dimension goes where it goes."""
@@ -80,6 +88,10 @@ class Expand(Layout):
         mask = zeros(call.input)
         return mask.reshape((1,) * (len(call.shape) - mask.ndim) + mask.shape)
 
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Never."""
+        return False
+
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The sizes that are named; those of the input where -1 is."""
         named = call.node.args[1:]
@@ -100,6 +112,11 @@ class Selection(Layout):
         dim = self.dim(call)
         mask = zeros(call.input)
         return known(call, is_zero(mask)) if dim is None else collapse(mask, [dim])
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part is claimed along that dimension."""
+        dim = self.dim(call)
+        return super().blurs(call, masks) if dim is None else varies(masks(call.input), [dim])
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input but for that dimension."""
@@ -131,14 +148,23 @@ class Pad(Layout):
 
     def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
         """The mask, collapsed along the padded dimensions."""
-        amounts = call.setting("padding", 1) if call.module is not None else call.argument(1, "pad")
         constant = call.argument(2, "mode", "constant") == "constant" if call.module is None else False
         value = call.setting("value", 3, 0) or 0
         if (constant or isinstance(call.module, nn.modules.padding._ConstantPadNd)) and value != 0:
             return known(call, False)
         mask = zeros(call.input)
-        count = len(amounts) // 2 if isinstance(amounts, (tuple, list)) else mask.ndim
-        return collapse(mask, range(mask.ndim - count, mask.ndim))
+        return collapse(mask, self._padded(call, mask.ndim))
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part is claimed along the padded dimensions."""
+        mask = masks(call.input)
+        return varies(mask, self._padded(call, mask.ndim))
+
+    def _padded(self, call: Call, ndim: int) -> range:
+        """Return the dimensions that are padded: the last ones."""
+        amounts = call.setting("padding", 1) if call.module is not None else call.argument(1, "pad")
+        count = len(amounts) // 2 if isinstance(amounts, (tuple, list)) else ndim
+        return range(ndim - count, ndim)
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """With what is added at both ends; the amounts begin with the last dimension."""

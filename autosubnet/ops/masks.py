@@ -76,6 +76,12 @@ def collapse(mask: Mask, dims: Iterable[int]) -> Mask:
     return all_over(mask, {dim % mask.ndim for dim in dims} if mask.ndim else (), keepdims=True)
 
 
+def varies(mask: Mask, dims: Iterable[int]) -> bool:
+    """Whether a mask says of some index along ``dims`` what it does not say of another."""
+    axes = tuple(dims)
+    return bool((mask.any(axis=axes) != mask.all(axis=axes)).any())
+
+
 def with_ndim(mask: Mask, ndim: int) -> Mask:
     """Return the mask as seen by broadcasting: leading dimensions of size 1 added."""
     return mask.reshape((1,) * (ndim - mask.ndim) + mask.shape)

@@ -14,7 +14,7 @@ from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, all_over, collapse, is_zero, uniform
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Tie, ZerosOf, known
-from autosubnet.ops.sizes import Expression, Sizes, lead, product, quotient, sizes_of
+from autosubnet.ops.sizes import Expression, Sizes, lead, product, quotient
 
 
 class Reshape(Layout):
@@ -25,7 +25,12 @@ class Reshape(Layout):
         same = dtype_of(call.input) == dtype_of(call.node)  # a view as another dtype reads other numbers
         if not same or np.prod(call.shape) == 0:
             return known(call, False)
-        return reshaped(zeros(call.input), shape_of(call.input), call.shape, sizes_of(call.input), sizes_of(call.node))
+        sizes, wanted = call.sizes_of(call.input), call.sizes_of(call.node)
+        return reshaped(zeros(call.input), shape_of(call.input), call.shape, sizes, wanted)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Never, but for a view as another dtype."""
+        return dtype_of(call.input) != dtype_of(call.node) and bool(masks(call.input).any())
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The sizes that a view names, with -1 worked out; those that stay when a dimension of size 1 comes or goes."""

@@ -98,6 +98,10 @@ class Rule:
         """Return the condition by which it takes each entry from one operand or another, and these operands."""
         return None
 
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Whether it moves entries so that some are claimed of its input, and which these become is not told."""
+        return False
+
     def why_not_zero(self, call: Call) -> str:
         """Return half a sentence on why a zero does not pass, for a person."""
         return "what it gets is not zero"
@@ -200,6 +204,11 @@ def affine_constants(
 def known(call: Call, mask: bool) -> Mask:
     """Return the mask that says ``mask`` of every entry of the output."""
     return uniform(len(call.shape), mask)
+
+
+def is_partial(mask: MaskTree) -> bool:
+    """Whether some entries are claimed and some are not."""
+    return any(bool(each.any()) and not each.all() for each in leaves(mask))
 
 
 def tie_all(call: Call, operand: Value) -> Iterator[Tie]:

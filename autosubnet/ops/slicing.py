@@ -14,8 +14,8 @@ from autosubnet.ops.kind import Kind
 from autosubnet.ops.layout import Layout
 from autosubnet.ops.masks import Mask, MaskTree, collapse, is_zero, uniform
 from autosubnet.ops.registry import register
-from autosubnet.ops.rule import ZerosOf, filled, leaves
-from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches, sizes_of
+from autosubnet.ops.rule import ZerosOf, filled, is_partial, leaves
+from autosubnet.ops.sizes import Expression, Sizes, apply, is_size, lead, reaches
 
 INDICES = frozenset({torch.int64, torch.int32})
 
@@ -28,17 +28,26 @@ class Split(Layout):
         mask, shape = zeros(call.input), shape_of(call.input)
         pieces = [info.shape for info in call.node.meta["value"]]
         dim = self.dim(call, len(shape))
-        if mask.shape[dim] == 1 or any(len(piece) != len(shape) for piece in pieces):
-            return filled(call.nothing_known(), is_zero(mask)) if mask.shape[dim] > 1 else self._alike(call, mask)
+        if mask.shape[dim] == 1:
+            return self._alike(call, mask)
+        if any(len(piece) != len(shape) for piece in pieces):  # unbind
+            fixed = isinstance(call.sizes_of(call.input)[dim], int)
+            if not fixed:
+                return filled(call.nothing_known(), is_zero(mask))
+            return tuple(mask.take(number, axis=dim) for number in range(len(pieces)))
         found, start = [], 0
-        source = sizes_of(call.input)[dim]
+        source = call.sizes_of(call.input)[dim]
         placed = True  # where a piece begins is the same at every size
-        for piece, sizes in zip(pieces, call.node.meta["sizes"], strict=True):
+        for piece, sizes in zip(pieces, call.sizes_of(call.node), strict=True):
             end = start + piece[dim]
             fixed = isinstance(sizes[dim], int) and (isinstance(source, int) or end <= lead(source))
             found.append(mask.take(range(start, end), axis=dim) if placed and fixed else collapse(mask, [dim]))
             placed, start = placed and fixed, end
         return tuple(found)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Never: where each piece begins is seen."""
+        return False
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the input; along the dimension that is cut, what the piece takes of it."""
@@ -88,7 +97,16 @@ class GetItem(Layout):
             return mask[index] if isinstance(index, int) else by_name
         if mask is None or call.nothing_known() is None:
             return call.nothing_known()
-        return _sliced(mask, sizes_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
+        return _sliced(mask, call.sizes_of(source), index, len(call.shape))  # type: ignore[arg-type]  # a node
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part is claimed and what is picked is computed, or one of several outputs is picked by its name."""
+        source, index = call.node.args
+        mask: MaskTree = masks(source)  # type: ignore[arg-type]  # a node
+        if isinstance(mask, np.ndarray):
+            items = items_of(index, mask.ndim)
+            return (items is None or not all(map(_is_placed, items))) and is_partial(mask)
+        return not isinstance(index, int) and any(each.any() for each in leaves(mask))
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Dimension by dimension what the index leaves of them."""
@@ -214,6 +232,12 @@ def _picks(item: Any) -> bool:
 def _is_table(item: Any) -> bool:
     """Whether an item is a tensor of numbers, by which it picks; one of truths is a mask."""
     return isinstance(item, fx.Node) and is_tensor(item) and dtype_of(item) in INDICES
+
+
+def _is_placed(item: Any) -> bool:
+    """Whether an item says in numbers what it takes."""
+    bounds = (item.start, item.stop, item.step) if isinstance(item, slice) else (item,)
+    return not any(isinstance(each, fx.Node) for each in bounds)
 
 
 def _is_number(item: Any) -> bool:

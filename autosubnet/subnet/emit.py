@@ -14,6 +14,7 @@ from torch import fx, nn
 from torch.fx.node import map_arg
 
 from autosubnet.capture.trace import MODES, Mode, TensorInfo, output_of
+from autosubnet.errors import CaptureError
 from autosubnet.graph.view import GraphView
 from autosubnet.graph.zeros import Propagation
 from autosubnet.ops.call import Value
@@ -269,7 +270,10 @@ class _Emitter:
         for role, tensor in owned.items():
             self._tensor(call.tensors[role], tensor)
         known = len(self.tensors)
-        new = copy.deepcopy(module, self.tensors)
+        try:
+            new = copy.deepcopy(module, self.tensors)
+        except Exception as error:
+            raise CaptureError(f"module {str(node.target)!r} cannot be copied into the subnet: {error}") from error
         while len(self.tensors) > known:  # what it noted there; a memo of its own would be long for each module
             self.tensors.popitem()
         self.view.rules[node].resized(call, new, self._count)
@@ -280,7 +284,8 @@ class _Emitter:
             value = tensor.detach()
             for dim, indices in self.plan.kept(name).items():
                 value = value.index_select(dim, torch.tensor(indices, dtype=torch.long, device=value.device))
-            value = value.clone(memory_format=kept_format(tensor))
+            plain = value.layout == torch.strided and not value.is_quantized
+            value = value.clone(memory_format=kept_format(tensor)) if plain else value.clone()
             if isinstance(tensor, nn.Parameter):
                 value = nn.Parameter(value, requires_grad=tensor.requires_grad)
             self.tensors[id(tensor)] = value

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from autosubnet.capture import Inputs, Trace
 from autosubnet.capture.observe import tensors_in
+from autosubnet.errors import VerificationError
 from autosubnet.subnet.running import run
 
 
@@ -112,4 +113,9 @@ def _copy(model: nn.Module) -> nn.Module:
     for module in model.modules():
         computed = [each for each in vars(module).values() if isinstance(each, torch.Tensor) and not each.is_leaf]
         memo.update({id(each): each.detach().clone() for each in computed})
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise VerificationError(
+            f"the model cannot be copied, so that nothing can be compared: {error}; pass verify=False to do without"
+        ) from error

@@ -362,7 +362,7 @@ CAUGHT = {
         ["a weight in another order", "channels last", "channels last ahead of dropout"],
     ),
     "every module has tensors of its own": (TESTS, ["a shared weight one use of which dies"]),
-    "a norm's momentum is one tenth": (TESTS, ["BatchNorm without momentum"]),
+    "a norm's momentum is one tenth": (LIBRARY, ["BatchNorm without momentum"]),
     "every convolution pads with zeros": (
         LIBRARY,
         [

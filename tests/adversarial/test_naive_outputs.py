@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from capture import test_gradients, test_models, test_sharing
+from capture import test_attributes, test_gradients, test_models, test_sharing
 from graph import test_suspicion, test_written
 from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify
 from subnet.checks import left
@@ -61,12 +61,16 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_sharing.test_what_changes_with_another_is_refused, "a_buffer*", "only training changes a model"),
     (test_sharing.test_what_changes_with_another_is_refused, "a*view*", "only training changes a model"),
     (test_sharing.test_what_changes_with_another_is_refused, "s*", "only training changes a model"),
-    (test_sharing.test_what_changes_with_another_is_refused, "p*", "a place is where it begins"),
+    (test_sharing.test_what_changes_with_another_is_refused, "parameters_that*", "a place is where it begins"),
     (test_sharing.test_what_changes_with_another_is_refused, "a_part*", "a place is where it begins"),
     (test_sharing.test_what_no_change_reaches_is_followed, "[pa]*side*", "a storage is a place"),
     (test_sharing.test_what_no_change_reaches_is_followed, "a_buffer*", "a storage is a parameter's"),
     (test_sharing.test_what_no_change_reaches_is_followed, "v*", "all that shares memory is changed"),
     (test_sharing.test_what_no_change_reaches_is_followed, "an*", "all that a model holds is read"),
+    (test_attributes.test_state_is_refused_by_name, "*", "an attribute is a constant"),
+    (test_attributes.test_what_is_no_state_is_followed, "a*", "what is left is state"),
+    (test_attributes.test_what_an_attribute_holds_is_as_it_was, "*", "who holds a list holds all"),
+    (test_verify.test_rounding_in_statistics_is_no_difference, "*", "rounding is a difference"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*inf*", "infinity is a number"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*nan*", "NaN is not infinite"),
     (test_models.test_lazy_modules_are_refused_by_name, "*", "every parameter has values"),
@@ -88,6 +92,17 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_written.test_inputs_that_lie_side_by_side_stay_connected, "*", "written memory is of one piece"),
     (test_written.test_zeros_made_out_of_nothing_connect_nothing, "*", "nothing is made of zeros"),
     (test_written.test_a_choice_that_nothing_decides_may_be_the_dead_one, "*", "a choice is open"),
+    (test_written.test_a_token_at_the_end_stays_connected, "*", "a size is any size"),
+    (test_written.test_steps_along_a_size_that_varies, "*", "a size is any size"),
+    *(
+        (test_written.test_what_is_moved_is_as_dead_as_it_was, each, "what is moved is alive")
+        for each in test_written.MOVED
+    ),
+    *(
+        (test_written.test_what_is_moved_is_as_dead_as_it_was, each, "a size is any size")
+        for each in test_written.FOLLOWED
+        if each.endswith("batch")
+    ),
     (test_written.test_what_a_module_returns_by_name_is_as_dead_as_all_of_it, "*", "a name may mean anything"),
     (test_verify.test_buffers_that_differ_after_training_are_caught, "*", "what is returned is all there is"),
     (test_verify.test_a_hook_that_keeps_something_elsewhere_is_named, "*", "the graph shows all"),

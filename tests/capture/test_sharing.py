@@ -29,6 +29,24 @@ def parameters_that_overlap() -> Applied:
     return model
 
 
+class Weight(nn.Parameter):
+    """A class of its own."""
+
+
+def parameters_of_a_class_of_their_own() -> Applied:
+    model = Applied(lambda m, x: F.conv2d(x, m.v) + F.conv2d(x, m.w))
+    flat = torch.randn(4, 3, 3, 3)
+    model.v, model.w = Weight(flat), Weight(flat)
+    return model
+
+
+def columns_that_overlap() -> Applied:
+    table = torch.randn(4, 8)
+    model = Applied(lambda m, x: m.conv(x) * (m.even.sum() + m.some.sum()))
+    model.even, model.some = nn.Parameter(table[:, ::2]), nn.Parameter(table[:, ::3])
+    return model
+
+
 def a_buffer_over_a_parameter() -> Applied:
     model = Applied(lambda m, x: m.conv(x) + F.conv2d(x, m.w, padding=1))
     model.register_buffer("w", model.conv.weight.data)
@@ -82,11 +100,13 @@ def statistics_in_one_buffer() -> Applied:
     [
         (two_parameters, ("conv.weight", "other.weight")),
         (parameters_that_overlap, ("v", "w")),
+        (parameters_of_a_class_of_their_own, ("v", "w")),
+        (columns_that_overlap, ("even", "some")),
         (a_buffer_over_a_parameter, ("conv.weight", "w")),
-        (an_attribute_over_a_parameter, ("conv.weight",)),
+        (an_attribute_over_a_parameter, ("conv.weight", "w")),
         (a_view_of_a_buffer, ("memory", "view")),
         (a_part_of_a_buffer, ("memory", "view")),
-        (a_view_of_a_buffer_that_is_written_in_the_end, ("memory",)),
+        (a_view_of_a_buffer_that_is_written_in_the_end, ("memory", "view")),
         (statistics_in_one_buffer, ("statistics", "norm.running_mean")),
     ],
 )
@@ -130,6 +150,20 @@ def a_buffer_beside_a_parameter() -> Applied:
     return model
 
 
+def columns_of_one_table() -> Applied:
+    table = torch.randn(4, 8)
+    model = Applied(lambda m, x: m.conv(x) * (m.even.sum() + m.odd.sum()))
+    model.even, model.odd = nn.Parameter(table[:, ::2]), nn.Parameter(table[:, 1::2])
+    return model
+
+
+def a_view_of_a_frozen_parameter() -> Applied:
+    model = Applied(lambda m, x: m.conv(x) * m.first.sum())
+    model.conv.weight.requires_grad_(False)
+    model.register_buffer("first", model.conv.weight.data[0])
+    return model
+
+
 def an_attribute_that_nobody_reads() -> Applied:
     model = Applied(lambda m, x: m.conv(x))
     model.old = model.conv.weight.data
@@ -138,7 +172,14 @@ def an_attribute_that_nobody_reads() -> Applied:
 
 @pytest.mark.parametrize(
     "build",
-    [views_of_a_table, parameters_side_by_side, a_buffer_beside_a_parameter, an_attribute_that_nobody_reads],
+    [
+        views_of_a_table,
+        parameters_side_by_side,
+        a_buffer_beside_a_parameter,
+        columns_of_one_table,
+        a_view_of_a_frozen_parameter,
+        an_attribute_that_nobody_reads,
+    ],
 )
 def test_what_no_change_reaches_is_followed(build: Callable[[], Applied]) -> None:
     check(build(), images())

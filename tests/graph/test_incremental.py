@@ -60,7 +60,7 @@ def plain(mask: Any) -> Any:
 
 def check(oto: AutoSubnet, seed: int) -> int:
     """Change and take back at random, comparing each time; return in how many masks something is claimed."""
-    view, choose = oto._view, random.Random(seed)
+    view, choose = oto._view.in_example, random.Random(seed)
     validity, undo = exhaustive(view), []
     claims = 0
     for _ in range(CHANGES):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from autosubnet import AutoSubnet
@@ -85,6 +86,37 @@ def half_of_ones(x: Tensor) -> Tensor:
     return y
 
 
+def at_both_ends(m: Any, x: Tensor) -> Tensor:
+    """Each mode assigns the two to other places."""
+    y = torch.zeros(x.shape[0], 2, 4)
+    first, second = m.a(x) * x, m.b(x) * x
+    if m.training:
+        y[:, 0] = first
+        y[:, 1] = second
+    else:
+        y[:, 1] = first
+        y[:, 0] = second
+    return y[:, 0] * m.c(x)
+
+
+@pytest.mark.parametrize("removed", ["a", "b"])
+def test_each_mode_has_assignments_of_its_own(removed: str) -> None:
+    assert not AutoSubnet(Four(at_both_ends), torch.randn(3, 4)).is_valid([removed])
+
+
+def strided(m: Any, x: Tensor) -> Tensor:
+    """Along a dimension whose size varies."""
+    y = x.new_zeros(x.shape[0], 2 * x.shape[1], 4)
+    y[:, ::2] = m.a(x) * x
+    y[:, 1::2] = m.b(x) * x
+    return y[:, ::2] * m.c(x)
+
+
+def test_steps_along_a_size_that_varies() -> None:
+    oto = AutoSubnet(Four(strided), torch.randn(2, 3, 4))
+    assert not oto.is_valid(["a"])
+
+
 def test_what_nothing_is_assigned_to_lives_on() -> None:
     assert AutoSubnet(Gated(half_of_ones), torch.randn(3, 4)).is_valid(["b", "c"])
 
@@ -100,6 +132,18 @@ def sequence(m: Any, x: Tensor) -> Tensor:
 
 def test_a_token_that_is_assigned_its_place_stays_connected() -> None:
     oto = AutoSubnet(Four(sequence), torch.randn(2, 3, 4))
+    assert not oto.is_valid(["b"])
+
+
+def sequence_with_its_token_last(m: Any, x: Tensor) -> Tensor:
+    """The same the other way round: where the token lies varies with the length."""
+    y = torch.cat([m.a(x), m.token.expand(x.shape[0], -1, -1)], 1)
+    y = y + m.b(y.mean(1, keepdim=True))
+    return y[:, -1]
+
+
+def test_a_token_at_the_end_stays_connected() -> None:
+    oto = AutoSubnet(Four(sequence_with_its_token_last), torch.randn(2, 3, 4))
     assert not oto.is_valid(["b"])
 
 
@@ -123,6 +167,7 @@ BLANK: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
     "masked_fill": (lambda m, x: m.b(x).masked_fill(x > 0, torch.tensor(0.0)) + m.c(x), ["b", "c"]),
     "product": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * torch.zeros_like(x), ["b"]),
     "full": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * torch.full((1, 4), 0), ["b"]),
+    "full_like": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * torch.full_like(x, 0), ["b"]),
     "new_full": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * x.new_full((1, 4), 0.0), ["b"]),
     "new_zeros": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * x.new_zeros(1, 4), ["b"]),
     "zeros": (lambda m, x: (w := m.a(x).softmax(1)) * m.b(x) + w * torch.zeros(1, 4), ["b"]),
@@ -162,6 +207,45 @@ def test_a_choice_between_the_living_is_none_to_doubt() -> None:
     assert oto.is_valid(["a"])
     assert oto.is_valid(["b"])
     assert not oto.is_valid(["b", "c"])
+
+
+MOVED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "roll": lambda a, b: torch.cat([a, b], 1).roll(4, 1)[:, 4:],
+    "flip": lambda a, b: torch.cat([a, b], 1).flip(1)[:, 4:],
+    "repeat": lambda a, b: torch.cat([a, b], 1).repeat(1, 2)[:, 8:12],
+    "gather": lambda a, b: torch.cat([a, b], 1).gather(1, torch.arange(4).expand(a.shape[0], 4)),
+    "index_select": lambda a, b: torch.cat([a, b], 1).index_select(1, torch.arange(4)),
+    "narrow": lambda a, b: torch.cat([a, b], 1).narrow(1, 0, 4),
+    "unfold": lambda a, b: torch.cat([a, b], 1).unfold(1, 4, 4)[:, 0],
+    "table": lambda a, b: torch.cat([a, b], 1)[:, torch.tensor([3, 2, 1, 0])],
+    "list": lambda a, b: torch.cat([a, b], 1)[:, [3, 2, 1, 0]],
+    "cumsum": lambda a, b: torch.cat([a, b], 1).cumsum(1)[:, :4],
+    "pad": lambda a, b: F.pad(torch.cat([a, b], 1), (1, 0))[:, 1:5],
+    "select": lambda a, b: torch.stack([a, b], 1).select(1, 0),
+    "slice of the batch": lambda a, b: torch.cat([b, a])[a.shape[0] :],
+    "another dtype": lambda a, b: torch.stack([a, b]).view(torch.int32).view(torch.float32)[0],
+}
+FOLLOWED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "unbind": lambda a, b: torch.stack([a, b], 1).unbind(1)[0],
+    "unflatten": lambda a, b: torch.cat([a, b], 1).unflatten(1, (2, 4)).permute(1, 0, 2)[0],
+    "chunk along the batch": lambda a, b: torch.cat([a, b]).chunk(2)[0],
+    "split along the batch": lambda a, b: torch.cat([b, a]).split(a.shape[0])[1],
+    "view of the batch": lambda a, b: torch.cat([a, b]).view(2, -1, 4)[0],
+}
+
+
+@pytest.mark.parametrize("name", [*MOVED, *FOLLOWED])
+def test_what_is_moved_is_as_dead_as_it_was(name: str) -> None:
+    """A product with it is dead too."""
+    move = {**MOVED, **FOLLOWED}[name]
+    oto = AutoSubnet(Four(lambda m, x: m.c(x) * move(m.a(x) * x, m.b(x) * x)), torch.randn(3, 4))
+    assert not oto.is_valid(["a"])
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_lies_beside_it_is_alive(name: str) -> None:
+    move = FOLLOWED[name]
+    assert AutoSubnet(Four(lambda m, x: m.c(x) * move(m.a(x) * x, m.b(x) * x)), torch.randn(3, 4)).is_valid(["b"])
 
 
 class Named(nn.Module):

@@ -31,7 +31,11 @@ FILLED = [
 WITHOUT = {
     **dict.fromkeys(["torch.zeros_like", "Tensor.new_zeros"], ZERO),
     **dict.fromkeys(
-        [f"torch.{name}" for name in ("zeros", "ones", "empty", "rand", "randn", "randint", "randperm")], SIZES
+        [
+            f"torch.{name}"
+            for name in ("zeros", "ones", "empty", "full", "tensor", "rand", "randn", "randint", "randperm")
+        ],
+        SIZES,
     ),
     **dict.fromkeys([f"Tensor.{name}" for name in FILLED], WRITTEN),
 }

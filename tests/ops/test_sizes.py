@@ -100,10 +100,7 @@ def test_written_out_sizes(case: Case) -> None:
 # Operators whose rules do not write out the sizes of their cases, each with the reason.
 UNWRITTEN = {
     **dict.fromkeys(["torch.tensor_split", "Tensor.tensor_split"], "its pieces may be of any sizes"),
-    **dict.fromkeys(
-        ["torch.empty", "torch.empty_like", "Tensor.new_empty"],
-        "they are filled in place, and what is written to is computed",
-    ),
+    "torch.empty_like": "it is filled in place, and what is written to is computed",
 }
 
 

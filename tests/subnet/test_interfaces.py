@@ -46,6 +46,8 @@ OUTPUTS: dict[str, Callable[[Parts, Tensor], Any]] = {
     "list": lambda m, x: [m.core(x), m.a(x)],
     "dict": lambda m, x: {"logits": m.core(x), "hidden": m.a(x)},
     "named tuple": lambda m, x: Pair(m.core(x), m.a(x)),
+    "a named tuple in a dict": lambda m, x: {"both": Pair(m.core(x), m.a(x))},
+    "a named tuple in another": lambda m, x: Pair(Pair(m.core(x), m.a(x)), x),
     "nested": lambda m, x: {"a": [m.core(x), (m.a(x),)], "b": None},
     "the same twice": lambda m, x: (y := m.core(x), y),
     "the input too": lambda m, x: (m.core(x), x),

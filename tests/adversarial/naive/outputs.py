@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from importlib import import_module
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from autosubnet.capture import functions, observe, sharing, trace, tracer, values
-from autosubnet.errors import NonFiniteError
-from autosubnet.graph import suspicion, written
-from autosubnet.ops import arithmetic, assignment, creation, linear, slicing
+from autosubnet.capture import (
+    attributes,
+    functions,
+    observe,
+    preserve,
+    recording,
+    sharing,
+    trace,
+    tracer,
+    values,
+)
+from autosubnet.errors import NonFiniteError, VerificationError
+from autosubnet.graph import suspicion, validity, written
+from autosubnet.ops import arithmetic, assignment, creation, layout, linear, reshape, slicing
 from autosubnet.subnet import dual, effects
 
-from .mutant import Mutant, never, no
+from .mutant import Mutant, always, never, no
 
 # Their packages export functions of the same names.
 capture = import_module("autosubnet.capture.capture")
@@ -62,6 +73,24 @@ def as_proved(analysis: Any, node: Any, mask: Any, of_number: Any) -> Any:
     return mask
 
 
+def relative_buffers(expected: Any, actual: Any, kept: Any, dtype: Any) -> None:
+    """A buffer is compared as an output is."""
+    for name, buffer in actual.items():
+        other = expected[name]
+        for dim, indices in kept.get(name, {}).items():
+            other = other.index_select(dim, torch.tensor(indices))
+        if verify.compare([other], [buffer])[2] > verify._tolerance(dtype):
+            raise VerificationError(f"buffer {name!r} differs")
+
+
+MOVERS = (layout.Layout, layout.Selection, layout.Pad, reshape.Reshape, slicing.GetItem)
+
+
+def as_it_is(view: Any) -> Any:
+    """What holds at the example's sizes holds at all."""
+    return view
+
+
 def of_the_value(self: Any, before: Any, value: Any) -> Any:
     """What is written to is what is written."""
     return np.full((1,) * before.ndim, value.all())
@@ -84,6 +113,10 @@ def in_order(module: Any, inputs: Any, training: bool, draws: Any = "in order") 
 def by_storage(a: torch.Tensor, b: torch.Tensor) -> bool:
     """What is in one storage is in one place."""
     return observe.same_memory(a, b)
+
+
+def all_pairs(names: Any, tensors: Any) -> Any:
+    return combinations(names, 2)
 
 
 def by_address(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -166,10 +199,14 @@ MUTANTS = [
     Mutant("every tensor has memory of its own", ((capture, "require_own_memory", no),)),
     Mutant("only training changes a model", ((capture, "require_own_memory", of_parameters),)),
     Mutant("a place is where it begins", ((sharing, "overlap", by_address),)),
-    Mutant("a storage is a place", ((sharing, "overlap", by_storage),)),
+    Mutant("a storage is a place", ((sharing, "overlap", by_storage), (sharing, "_in_reach", all_pairs))),
     Mutant("a storage is a parameter's", ((tracer, "overlap", by_storage),)),
     Mutant("all that shares memory is changed", ((capture, "require_own_memory", of_all),)),
     Mutant("all that a model holds is read", ((capture, "_used", of_all_there_is),)),
+    Mutant("an attribute is a constant", ((attributes.AttributeMemory, "require_no_state", no),)),
+    Mutant("what is left is state", ((recording.Recording, "reads_input", always),)),
+    Mutant("who holds a list holds all", ((preserve, "_hold", no), (preserve, "attributes_of", no))),
+    Mutant("rounding is a difference", ((verify, "_require_same_buffers", relative_buffers),)),
     Mutant("draws follow each other", ((verify, "run", in_order),)),
     Mutant("what is held fixed is no matter", ((trace.Trace, "notes", ()),)),
     Mutant("the graph shows all", ((verify, "_out_of_sight", no),)),
@@ -182,6 +219,8 @@ MUTANTS = [
     Mutant("written memory is alive", ((written, "_is_told_apart", never), (suspicion, "_suspected", as_proved))),
     Mutant("an assignment is to all", ((assignment.Assignment, "written", of_the_value),)),
     Mutant("written memory is of one piece", ((written, "_is_told_apart", never),)),
+    Mutant("what is moved is alive", tuple((each, "blurs", never) for each in MOVERS)),
+    Mutant("a size is any size", ((validity.GraphView, "in_example", property(as_it_is)),)),
     Mutant("a name may mean anything", ((slicing, "leaves", one_alive),)),
     Mutant("what is returned is all there is", ((verify, "_require_same_buffers", no),)),
     Mutant("the order of parameters is no matter", ((dual, "_names", no),)),

@@ -156,19 +156,19 @@ def autocast_refused(self: Any) -> None:
 # ------------------------------------------------------------------ verification
 
 
-def unverified(trace: Any, subnet: Any, *, draws: Any) -> dict[str, Any]:
+def unverified(trace: Any, subnet: Any, *, draws: Any, kept: Any) -> dict[str, Any]:
     return {"max_difference": 0.0, "relative_difference": 0.0, "dtype": "float64"}
 
 
 def judged(differs: Any) -> Any:
     """``_verified`` on the example inputs alone, in eval mode, where ``differs(expected, actual, dtype)`` decides."""
 
-    def verified(trace: Any, pair: Any, draws: Any) -> dict[str, Any]:
-        outputs = (run(module, pair.inputs, training=False) for module in (pair.model, pair.network))
+    def verified(trace: Any, pair: Any, draws: Any, kept: Any) -> dict[str, Any]:
+        outputs = (run(module, pair.inputs, training=False).outputs for module in (pair.model, pair.network))
         for expected, actual in zip(*outputs, strict=True):
             if differs(expected, actual, pair.dtype):
                 raise VerificationError("the subnet differs from the model")
-        return unverified(trace, pair.network, draws=draws)
+        return unverified(trace, pair.network, draws=draws, kept=kept)
 
     return verified
 
