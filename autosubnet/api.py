@@ -35,6 +35,8 @@ from autosubnet.subnet.report import constant
 if TYPE_CHECKING:
     from autosubnet.viz import Explorer, Live, Picture
 
+WARMUP_STEPS = 100  # of the optimizers of paths
+
 
 class AutoSubnet:
     """What can be removed from a model, and the way from there to the smaller one.
@@ -269,30 +271,36 @@ class AutoSubnet:
         self._optimizer = H2SPG(self.model if model is None else model, self.groups, select, lr=lr, **options)
         return self._optimizer
 
-    def hapg(self, **options: Any) -> HAPG:
+    def hapg(self, *, warmup_steps: int = WARMUP_STEPS, **options: Any) -> HAPG:
         """Return an optimizer that makes architecture weights exactly zero (SparseNAS, Eq. 6 to 8).
 
         It trains the weights of the paths alone; all else has an optimizer of its own. A joint's paths are a group.
         ``derive()`` at the end writes the zeros, which ``construct_subnet`` then compiles away.
 
         Args:
+            warmup_steps: first steps without a penalty, as in :class:`autosubnet.optim.HAPG`. Branches that are zero at
+                birth, or nearly so (a last norm of zeros, a LayerScale of 1e-6), are as large as others after some tens
+                of steps; a penalty from the first step on would judge them before. Runs of less than some hundred steps
+                want less of it.
             **options: ``lr``, ``lam`` and ``alpha`` of :class:`autosubnet.optim.HAPG`.
 
         Raises:
             InputError: there are no architecture weights, or an option is out of range.
         """
-        return HAPG(self.model, self._weighted_paths(), **options)
+        return HAPG(self.model, self._weighted_paths(), warmup_steps=warmup_steps, **options)
 
-    def adamhapg(self, **options: Any) -> AdamHAPG:
+    def adamhapg(self, *, warmup_steps: int = WARMUP_STEPS, **options: Any) -> AdamHAPG:
         """Return :meth:`hapg` with Adam's step sizes (SparseNAS).
 
         Args:
+            warmup_steps: as for :meth:`hapg`, and of more weight here: the threshold is divided by the size of a path's
+                gradients, so that a path without any would go, with the others of its joint, in the very first step.
             **options: those of :class:`autosubnet.optim.AdamHAPG`.
 
         Raises:
             InputError: there are no architecture weights, or an option is out of range.
         """
-        return AdamHAPG(self.model, self._weighted_paths(), **options)
+        return AdamHAPG(self.model, self._weighted_paths(), warmup_steps=warmup_steps, **options)
 
     def _weighted_paths(self) -> tuple[Group, ...]:
         if not self.paths:

@@ -65,7 +65,7 @@ def test_paths_are_searched_by_the_optimizers_of_sparsenas(kind: str) -> None:
     """Beside an optimizer for all else; what is derived constructs exactly."""
     model = settled(Paths(), X)
     oto = AutoSubnet(model, X, architecture_weights=True)
-    architecture = getattr(oto, kind)(lr=0.02, lam=0.3, alpha=0.5)
+    architecture = getattr(oto, kind)(lr=0.02, lam=0.3, alpha=0.5, warmup_steps=10)
     names = {part.name for group in oto.paths for part in group.slices}
     others = [p for name, p in oto.model.named_parameters() if name not in names]
     weights = torch.optim.SGD(others, lr=0.01)
@@ -90,7 +90,7 @@ def test_operators_and_paths_are_searched_at_once() -> None:
     operators = AutoSubnet(model, X)
     oto = AutoSubnet(model, X, architecture_weights=True)
     weights = operators.h2spg(lr=0.01, total_steps=60, target_group_sparsity=0.4)
-    architecture = oto.adamhapg(lr=0.02, lam=0.3, alpha=1.0)
+    architecture = oto.adamhapg(lr=0.02, lam=0.3, alpha=1.0, warmup_steps=10)
     held = [{p for each in optimizer.param_groups for p in each["params"]} for optimizer in (weights, architecture)]
     assert not held[0] & held[1]
     assert held[0] | held[1] == set(oto.model.parameters())

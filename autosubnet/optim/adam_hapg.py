@@ -44,6 +44,8 @@ class AdamHAPG(HAPG):
         alpha: its balance between single entries (1) and whole groups (0).
         metric: ``"median"``, the paper's heuristic, or ``"diagonal"``, the exact proximal operator (see
             :func:`autosubnet.optim.prox_sgl`), with which the optimum of a convex problem is reached.
+        warmup_steps: number of first steps without a penalty, at least 0. An entry without a gradient, such as the
+            weight of a path that is zero at birth, has a step size of ``lr / eps``: a penalty would take it at once.
 
     Raises:
         InputError: an argument out of range, or parameters that do not fit.
@@ -62,8 +64,12 @@ class AdamHAPG(HAPG):
         lam: float = 0.01,
         alpha: float = 0.5,
         metric: Metric = "median",
+        warmup_steps: int = 0,
     ) -> None:
-        options = {"lr": lr, "betas": betas, "eps": eps, "lam": lam, "alpha": alpha, "metric": metric}
+        options = {
+            "lr": lr, "betas": betas, "eps": eps, "lam": lam, "alpha": alpha, "metric": metric,
+            "warmup_steps": warmup_steps,
+        }  # fmt: skip
         self._start(model, groups, params, options)
         if any(group["betas"][0] > _STABLE for group in self.param_groups):
             warnings.warn(

@@ -17,6 +17,7 @@ Momentum makes zeros of A_t non-zero; the zeros are those of Prox(z_t), which ``
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, overload
@@ -24,7 +25,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from autosubnet.errors import GroupError, InputError, NonFiniteError, StateError
+from autosubnet.errors import AutoSubnetWarning, GroupError, InputError, NonFiniteError, StateError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.optim.entry_groups import EntryGroups, clear
 from autosubnet.optim.fingerprint import check_partition, digest
@@ -53,6 +54,7 @@ class HAPG(torch.optim.Optimizer):
         lr: eta_t, at least 0.
         lam: strength of the penalty (lambda of Eq. 2), at least 0; :class:`LambdaPath` lets it grow.
         alpha: its balance between single entries (1) and whole groups (0).
+        warmup_steps: number of first steps without a penalty, at least 0; ``lam`` counts from the next one on.
 
     Raises:
         InputError: an argument out of range, or parameters that do not fit.
@@ -68,8 +70,9 @@ class HAPG(torch.optim.Optimizer):
         lr: float = 0.025,
         lam: float = 0.01,
         alpha: float = 0.5,
+        warmup_steps: int = 0,
     ) -> None:
-        self._start(model, groups, params, {"lr": lr, "lam": lam, "alpha": alpha})
+        self._start(model, groups, params, {"lr": lr, "lam": lam, "alpha": alpha, "warmup_steps": warmup_steps})
 
     def _start(self, model: nn.Module, groups: Sequence[Group], params: Any, options: dict[str, Any]) -> None:
         self._parameters = NamedParameters(model)
@@ -126,6 +129,17 @@ class HAPG(torch.optim.Optimizer):
         """The groups of entries."""
         return self._groups
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether steps were taken, and all of them without a penalty, since the warm-up goes on."""
+        taken = [
+            (self.state[p]["step"], group["warmup_steps"])
+            for group in self.param_groups
+            for p in group["params"]
+            if p in self.state
+        ]
+        return bool(taken) and all(step <= warmup for step, warmup in taken)
+
     @overload
     def step(self, closure: None = None) -> None: ...
     @overload
@@ -164,7 +178,8 @@ class HAPG(torch.optim.Optimizer):
     def derive(self, outgoing: Mapping[str, Sequence[ParameterSlice]] | None = None) -> tuple[str, ...]:
         """Write Prox(z_t), which holds the exact zeros, into the parameters; before the network is constructed.
 
-        The momentum becomes zero, so that going on from here is a restart.
+        The momentum becomes zero, so that going on from here is a restart. During the warm-up there are no zeros of the
+        penalty's, and a warning says so.
 
         Args:
             outgoing: for a group by name the slices that read its node: its outgoing weights. Where a group is zero
@@ -179,6 +194,13 @@ class HAPG(torch.optim.Optimizer):
         self._find_parameters()
         outgoing = outgoing or {}
         self._check_outgoing(outgoing)
+        if self.warming_up:
+            warnings.warn(
+                "derive() finds no zeros of the penalty's: all steps were among the warmup_steps, which have none; "
+                "take more steps, or pass a smaller warmup_steps",
+                AutoSubnetWarning,
+                stacklevel=3,  # 2 is no_grad's
+            )
         for p, state in self.state.items():
             p.copy_(state["prox"])
             state["v"].zero_()
@@ -227,6 +249,9 @@ class HAPG(torch.optim.Optimizer):
             raise InputError(f"lr is {options['lr']}; it must be finite and at least 0")
         check_strength(options["lam"])
         check_balance(options["alpha"])
+        warmup = options["warmup_steps"]
+        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+            raise InputError(f"warmup_steps is {warmup!r}; it must be a whole number of at least 0")
 
     def _descend(
         self, p: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]
@@ -252,7 +277,7 @@ class HAPG(torch.optim.Optimizer):
         proximal = entries.prox(
             {name: z[p] for p, name in names.items()},
             {name: steps[p] for p, name in names.items()},
-            lam=group["lam"],
+            lam=0.0 if any(self.state[p]["step"] <= group["warmup_steps"] for p in names) else group["lam"],
             alpha=group["alpha"],
             metric=group.get("metric", "median"),  # HAPG has one step size, for which all metrics are one
         )

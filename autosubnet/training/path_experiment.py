@@ -17,7 +17,7 @@ from autosubnet.export import export_onnx, save
 from autosubnet.training import measure
 from autosubnet.training.folder import begin
 from autosubnet.training.path_images import ImagePaths
-from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_loop import Epoch, check, search_paths
 from autosubnet.training.path_page import write_path_page
 from autosubnet.training.path_problem import PathProblem
 from autosubnet.training.path_results import PathResult
@@ -57,6 +57,7 @@ def run(
         AutoSubnetError: whatever the stages raise, input errors before any training; no path is left.
     """
     problem = build(settings)
+    check(problem, settings)
     model = problem.model
     part, example = problem.captured()
     before = (measure.num_params(model), measure.multiply_adds(part, *example))
