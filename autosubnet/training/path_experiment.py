@@ -23,6 +23,7 @@ from autosubnet.training.path_problem import PathProblem
 from autosubnet.training.path_results import PathResult
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.path_texts import TextPaths
+from autosubnet.training.statistics import recalibrate
 
 Watch = Callable[[PathProblem, Sequence[Epoch], int], None]
 
@@ -68,6 +69,7 @@ def run(
     )
     seconds = time.perf_counter() - start
     zero = architecture.derive(problem.paths.outgoing)
+    recalibrate(problem)
     model.cpu().eval()
     try:
         cells = problem.genotype()

@@ -2,7 +2,7 @@
 
 Section "Bi-level Optimization": every step takes A along the gradient of the validation loss, by HAPG or AdamHAPG, and
 then w along that of the training loss, by SGD; lambda grows from epoch to epoch. Scores are measured in eval mode with
-the paths as they are.
+the paths as they are, and with statistics of norms that are theirs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from autosubnet.optim import HAPG, AdamHAPG, LambdaPath, first_order_gradient, s
 from autosubnet.training.checkpoint import Run, Stateful
 from autosubnet.training.path_problem import PathProblem
 from autosubnet.training.path_settings import PathSettings
+from autosubnet.training.statistics import recalibrate
 
 METHODS = ("hapg", "adamhapg")
 ORDERS = ("first", "second")
@@ -174,6 +175,7 @@ class Search:
         groups = self.architecture.groups
         zero = [group.name for group in groups if not any(_part(values, each) for each in group.slices)]
         self.growth.step()
+        recalibrate(self.problem)
         score = self.problem.score(self.problem.model)
         return Epoch(lam, loss, score, {name: value.tolist() for name, value in values.items()}, zero)
 

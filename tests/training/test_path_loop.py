@@ -91,7 +91,7 @@ def test_against_a_loop_written_out(order: str) -> None:
             sgd.step()
             cosine.step()
     assert epochs[1].lam == 0.05
-    for name, value in model.state_dict().items():
+    for name, value in model.named_parameters():
         assert torch.allclose(state[name], value, rtol=1e-5, atol=1e-6), name
 
 
