@@ -12,6 +12,7 @@ the iteration runs away from the minimum even of a parabola.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,8 +84,8 @@ class AdamHAPG(HAPG):
         check_metric(options["metric"])
         if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
             raise InputError(f"betas is {options['betas']}; it must be two numbers in [0, 1)")
-        if not options["eps"] > 0:
-            raise InputError(f"eps is {options['eps']}; it must be above 0")
+        if not 0 < options["eps"] < math.inf:
+            raise InputError(f"eps is {options['eps']}; it must be finite and above 0")
 
     def _initial_state(self, p: Tensor) -> dict[str, Any]:
         return {**super()._initial_state(p), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}

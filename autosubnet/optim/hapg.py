@@ -154,6 +154,7 @@ class HAPG(torch.optim.Optimizer):
             The closure's loss, if there is a closure.
 
         Raises:
+            InputError: an option that was set since is out of range; nothing was changed.
             NonFiniteError: a NaN or infinite weight or gradient; raised before anything was changed.
             StateError: a parameter was taken out of the model.
         """
@@ -163,6 +164,8 @@ class HAPG(torch.optim.Optimizer):
                 loss = closure()
         with torch.no_grad():
             self._find_parameters()
+            for group in self.param_groups:
+                self._check_options(group)
             self._check_finite()
             for group, entries in zip(self.param_groups, self._entries, strict=True):
                 self._step_group(group, entries)

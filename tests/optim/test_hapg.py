@@ -156,6 +156,18 @@ def test_nothing_changes_where_something_is_not_finite(kind: type[HAPG], options
     assert model.bias.isfinite().all()
 
 
+@pytest.mark.parametrize(("kind", "options"), BOTH)
+@pytest.mark.parametrize("name", ["lr", "lam"])
+def test_options_that_are_set_later_are_checked_too(kind: type[HAPG], options: dict[str, Any], name: str) -> None:
+    model = Nodes()
+    optimizer = kind(model, GROUPS, **options)
+    train(model, optimizer, range(2))
+    optimizer.param_groups[0][name] = math.inf
+    model.loss(2).backward()
+    with unchanged(model, optimizer), pytest.raises(InputError, match=f"{name} is inf"):
+        optimizer.step()
+
+
 def frozen(model: Nodes) -> Nodes:
     model.first.requires_grad_(False)
     return model
@@ -183,6 +195,9 @@ def as_integers(model: Nodes) -> Nodes:
         (lambda m: HAPG(m, GROUPS, lr=-1.0), InputError, "lr is -1.0"),
         (lambda m: HAPG(m, GROUPS, lr=math.nan), InputError, "lr is nan"),
         (lambda m: HAPG(m, GROUPS, lam=-1.0), InputError, "lam is -1.0"),
+        (lambda m: HAPG(m, GROUPS, lr=math.inf), InputError, "lr is inf"),
+        (lambda m: HAPG(m, GROUPS, lam=math.inf), InputError, "lam is inf"),
+        (lambda m: AdamHAPG(m, GROUPS, eps=math.inf), InputError, "eps is inf"),
         (lambda m: HAPG(m, GROUPS, alpha=1.5), InputError, "alpha is 1.5"),
         (lambda m: AdamHAPG(m, GROUPS, betas=(0.5, 1.0)), InputError, r"betas is \(0.5, 1.0\)"),
         (lambda m: AdamHAPG(m, GROUPS, eps=0.0), InputError, "eps is 0.0"),
