@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.graph.groups import Group
-from autosubnet.optim.hapg import HAPG
+from autosubnet.optim.hapg import HAPG, wide
 from autosubnet.optim.prox import Metric, check_metric
 
 _STABLE = 0.5
@@ -88,7 +88,8 @@ class AdamHAPG(HAPG):
             raise InputError(f"eps is {options['eps']}; it must be finite and above 0")
 
     def _initial_state(self, p: Tensor) -> dict[str, Any]:
-        return {**super()._initial_state(p), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        moments = {name: torch.zeros_like(wide(p)) for name in ("exp_avg", "exp_avg_sq")}
+        return {**super()._initial_state(p), **moments}
 
     def _descend(
         self, p: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]

@@ -43,6 +43,7 @@ class HAPG(torch.optim.Optimizer):
 
     Used like any torch optimizer: schedulers of ``lr``, closures and state dicts work as there. A parameter in a group
     that has no gradient has a gradient of zero: its penalty goes on. Others without a gradient are left alone.
+    Parameters in half precision are stepped in single precision, in which their state is kept.
 
     Args:
         model: holds the parameters; those that are replaced in it later are found again by name.
@@ -175,7 +176,8 @@ class HAPG(torch.optim.Optimizer):
         """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` would write now."""
         current = self._parameters.current
         names = (name for entries in self._entries for name in entries.names)
-        return {name: self.state[current[name]].get("prox", current[name]).detach().clone() for name in names}
+        found = {name: (current[name], self.state[current[name]].get("prox", current[name])) for name in names}
+        return {name: prox.detach().clone().to(p.dtype) for name, (p, prox) in found.items()}
 
     @torch.no_grad()
     def derive(self, outgoing: Mapping[str, Sequence[ParameterSlice]] | None = None) -> tuple[str, ...]:
@@ -240,7 +242,12 @@ class HAPG(torch.optim.Optimizer):
             check_partition(own["group_names"], own["group_slices"], self._groups)
             self._check_state(state_dict)
             # A copy: torch would go on with the very tensors, and with it the optimizer that they came from.
-            super().load_state_dict(deepcopy({key: value for key, value in state_dict.items() if key != KEY}))
+            copied = deepcopy({key: value for key, value in state_dict.items() if key != KEY})
+            super().load_state_dict(copied)
+            for p, state in self._with_state(copied):
+                for key, value in state.items():
+                    if isinstance(value, Tensor):  # torch has taken it to the parameter's type
+                        self.state[p][key] = value.to(p.device, wide(p).dtype)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, InputError) as error:
             raise StateError(f"the state dict is damaged, or of other parameters: {error!r}") from error
 
@@ -259,12 +266,12 @@ class HAPG(torch.optim.Optimizer):
     def _descend(
         self, p: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]
     ) -> tuple[Tensor, float | Tensor]:
-        """Return z_t of Eq. 6, and the step size: one number, or one for each entry."""
+        """Return z_t of Eq. 6, and the step size: one number, or one for each entry; p and gradient are wide."""
         step = float(group["lr"])
         return p - step * gradient, step
 
     def _initial_state(self, p: Tensor) -> dict[str, Any]:
-        return {"step": 0, "v": torch.zeros_like(p), "prox": p.clone()}
+        return {"step": 0, "v": torch.zeros_like(wide(p)), "prox": wide(p).clone()}
 
     def _step_group(self, group: Mapping[str, Any], entries: EntryGroups) -> None:
         names = {self._parameters.current[name]: name for name in entries.names}
@@ -276,7 +283,7 @@ class HAPG(torch.optim.Optimizer):
             if not state:
                 state.update(self._initial_state(p))
             state["step"] += 1
-            z[p], steps[p] = self._descend(p, _dense_gradient(p), state, group)
+            z[p], steps[p] = self._descend(wide(p), wide(_dense_gradient(p)), state, group)
         proximal = entries.prox(
             {name: z[p] for p, name in names.items()},
             {name: steps[p] for p, name in names.items()},
@@ -287,7 +294,7 @@ class HAPG(torch.optim.Optimizer):
         for p in moving:
             state, x = self.state[p], proximal[names[p]] if p in names else z[p]
             t = state["step"]
-            state["v"] = x - p + _momentum(t - 1) * state["v"]
+            state["v"] = x - wide(p) + _momentum(t - 1) * state["v"]
             state["prox"] = x
             p.copy_(x + _momentum(t) * state["v"])
 
@@ -298,6 +305,8 @@ class HAPG(torch.optim.Optimizer):
         replaced = self._parameters.refresh()
         if replaced:
             replace_parameters(self, replaced)
+            for state in (self.state[p] for p in replaced.values() if p in self.state):
+                state.update({key: wide(value) for key, value in state.items() if isinstance(value, Tensor)})
 
     def _check_finite(self) -> None:
         names = {p: repr(name) for name, p in self._parameters.current.items()}
@@ -333,14 +342,22 @@ class HAPG(torch.optim.Optimizer):
         """Raise any error if the state is not one of these parameters."""
         for group in state_dict["param_groups"]:
             self._check_options(group)
-        ours = [p for group in self.param_groups for p in group["params"]]
-        theirs = [number for group in state_dict["param_groups"] for number in group["params"]]
-        for p, number in zip(ours, theirs, strict=True):
-            state = state_dict["state"].get(number, {})
+        for number, (p, state) in enumerate(self._with_state(state_dict)):
             for key, value in self._initial_state(p).items() if state else ():
                 if isinstance(value, Tensor) and state[key].shape != value.shape:
                     raise ValueError(f"{key!r} of parameter {number} has another shape")
                 state[key]
+
+    def _with_state(self, state_dict: Mapping[str, Any]) -> list[tuple[Tensor, Mapping[str, Any]]]:
+        """Return each parameter with what a state dict holds of it."""
+        ours = [p for group in self.param_groups for p in group["params"]]
+        theirs = [number for group in state_dict["param_groups"] for number in group["params"]]
+        return [(p, state_dict["state"].get(number, {})) for p, number in zip(ours, theirs, strict=True)]
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision at least: half precision holds no eps of 1e-8 and few squared gradients."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _momentum(t: int) -> float:
