@@ -173,10 +173,10 @@ class HAPG(torch.optim.Optimizer):
         return loss
 
     def proximal(self) -> dict[str, Tensor]:
-        """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` would write now."""
+        """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` writes after the last step."""
         current = self._parameters.current
         names = (name for entries in self._entries for name in entries.names)
-        found = {name: (current[name], self.state[current[name]].get("prox", current[name])) for name in names}
+        found = {name: (p := current[name], self.state.get(p, {}).get("prox", p)) for name in names}
         return {name: prox.detach().clone().to(p.dtype) for name, (p, prox) in found.items()}
 
     @torch.no_grad()
@@ -195,10 +195,13 @@ class HAPG(torch.optim.Optimizer):
 
         Raises:
             GroupError: a name or slice in ``outgoing`` that does not exist; nothing was changed.
+            StateError: a parameter is not what the last step left, as after loading other weights into the model, to
+                which the zeros of that step do not belong; nothing was changed.
         """
         self._find_parameters()
         outgoing = outgoing or {}
         self._check_outgoing(outgoing)
+        self._check_untouched()
         if self.warming_up:
             warnings.warn(
                 "derive() finds no zeros of the penalty's: all steps were among the warmup_steps, which have none; "
@@ -308,11 +311,27 @@ class HAPG(torch.optim.Optimizer):
             for state in (self.state[p] for p in replaced.values() if p in self.state):
                 state.update({key: wide(value) for key, value in state.items() if isinstance(value, Tensor)})
 
-    def _check_finite(self) -> None:
+    def _named(self) -> dict[Tensor, str]:
+        """Return all parameters, each with what a message calls it."""
         names = {p: repr(name) for name, p in self._parameters.current.items()}
+        all_ = enumerate(p for group in self.param_groups for p in group["params"])
+        return {p: names.get(p, f"number {number} of params") for number, p in all_}
+
+    def _check_untouched(self) -> None:
+        """Refuse parameters that are not A_t of Eq. 8 any more, which the state tells to the last bit."""
+        names = self._named()
+        for p, state in self.state.items():
+            left = state["prox"] + _momentum(state["step"]) * state["v"]
+            if not torch.equal(left.to(p), p):
+                raise StateError(
+                    f"parameter {names[p]} is no longer what the last step left: weights were loaded, averaged or set "
+                    f"since, to which the zeros of that step do not belong; derive() ahead of that, load the state of "
+                    f"the optimizer that was saved with them, or take a step from them"
+                )
+
+    def _check_finite(self) -> None:
         tensors = {}
-        for number, p in enumerate(p for group in self.param_groups for p in group["params"]):
-            name = names.get(p, f"number {number} of params")
+        for p, name in self._named().items():
             tensors[f"weight of parameter {name}"] = p
             if p.grad is not None:
                 tensors[f"gradient of parameter {name}"] = p.grad

@@ -101,7 +101,7 @@ def test_derive_zeroes_what_leaves_zero_nodes() -> None:
     train(model, optimizer, range(5))
     assert optimizer.derive(CHAIN) == ()
     with torch.no_grad():
-        for tensor in (model.edges, optimizer.state[model.edges]["prox"]):
+        for tensor in (model.edges, optimizer.state[model.edges]["prox"], optimizer.state[model.edges]["v"]):
             tensor[:2] = 0
     assert optimizer.derive() == ("a",)
     assert model.first.all()
