@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autosubnet.training.fields import Count, Data, NotNegative, Positive, Seed, Share, Size
+from autosubnet.training.fields import Cells, Count, Data, NotNegative, Positive, Seed, Share, Size
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PathSettings:
             :meth:`autosubnet.AutoSubnet.hapg` has, but at most a quarter of all steps.
         order: of the gradient of the paths: ``"first"`` or ``"second"``.
         channels: of the first cell of ``"darts"``.
-        cells: of ``"darts"``, 3 at least.
+        cells: of ``"darts"``, 3 at least: of fewer none is a normal cell, which a genotype needs.
         space: of ``"darts"``: ``"full"`` or ``"cherry_picked"``.
         size: of words and states of ``"darts_rnn"``.
         window: words of a column of text that are run at once.
@@ -52,7 +52,7 @@ class PathSettings:
     warmup_steps: Size | None = None
     order: Literal["first", "second"] = "first"
     channels: Count = 16
-    cells: Count = 8
+    cells: Cells = 8
     space: Literal["full", "cherry_picked"] = "full"
     size: Count = 300
     window: Count = 35

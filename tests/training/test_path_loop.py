@@ -164,6 +164,11 @@ def test_what_makes_no_sense_is_refused(settings: PathSettings, message: str) ->
         found(settings)
 
 
+def test_what_a_genotype_needs_shows_before_the_search() -> None:
+    with pytest.raises(InputError, match=r"got reduce; create the supernet with .* at least 3 cells"):
+        ImagePaths.build(replace(SETTINGS, cells=2, channels=2))
+
+
 def test_the_view_shows_every_weight() -> None:
     matrix = Epoch(0.1, 1.0, 0.5, {"a": [[1.0, -0.5], [0.0, 0.1]]}, ())
     assert [list(column.cells) for column in weight_table(matrix).columns][1][0].plain == "█▅"
