@@ -25,7 +25,7 @@ from autosubnet.graph.segments import build_dependency_graph
 from autosubnet.graph.validity import Anything, Validity, required
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, HAPG, AdamHAPG, carry_optimizer
-from autosubnet.paths import with_path_weights
+from autosubnet.paths import notes_of, with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
 from autosubnet.subnet.dead import removed_with
@@ -66,8 +66,9 @@ class AutoSubnet:
         groups: the removable structures (GeZIGs), each proved zero-invariant.
         refused: segments ahead of joints that are no groups, each with its reason.
         complement: names of the trainable parameters no part of which is in a group (the paper's G^C).
-        notes: where the example inputs come from, modules that were not followed, what the graph holds fixed, and
-            values that the model's code read off its tensors, with their source lines.
+        notes: where the example inputs come from, modules that were not followed, what the graph holds fixed, values
+            that the model's code read off its tensors, with their source lines, and architecture weights whose penalty
+            can be dodged.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class AutoSubnet:
         self.groups: tuple[Group, ...] = partition.groups
         self.refused: tuple[Refusal, ...] = partition.refused
         self.complement: tuple[str, ...] = partition.complement
-        self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes)
+        self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes, *notes_of(self._view, self.paths))
         self._optimizer: H2SPG | None = None
         self._live: Live | None = None
 
