@@ -25,7 +25,7 @@ from autosubnet.graph.segments import build_dependency_graph
 from autosubnet.graph.validity import Anything, Validity, required
 from autosubnet.graph.view import GraphView
 from autosubnet.optim import H2SPG, HAPG, AdamHAPG, carry_optimizer
-from autosubnet.paths import with_path_weights
+from autosubnet.paths import notes_of, with_path_weights
 from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
 from autosubnet.subnet.dead import removed_with
@@ -34,6 +34,8 @@ from autosubnet.subnet.report import constant
 
 if TYPE_CHECKING:
     from autosubnet.viz import Explorer, Live, Picture
+
+WARMUP_STEPS = 100  # of the optimizers of paths
 
 
 class AutoSubnet:
@@ -64,8 +66,9 @@ class AutoSubnet:
         groups: the removable structures (GeZIGs), each proved zero-invariant.
         refused: segments ahead of joints that are no groups, each with its reason.
         complement: names of the trainable parameters no part of which is in a group (the paper's G^C).
-        notes: where the example inputs come from, modules that were not followed, what the graph holds fixed, and
-            values that the model's code read off its tensors, with their source lines.
+        notes: where the example inputs come from, modules that were not followed, what the graph holds fixed, values
+            that the model's code read off its tensors, with their source lines, and architecture weights whose penalty
+            can be dodged.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class AutoSubnet:
         self.groups: tuple[Group, ...] = partition.groups
         self.refused: tuple[Refusal, ...] = partition.refused
         self.complement: tuple[str, ...] = partition.complement
-        self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes)
+        self.notes: tuple[str, ...] = (f"example inputs: {origin}", *seen.notes, *notes_of(self._view, self.paths))
         self._optimizer: H2SPG | None = None
         self._live: Live | None = None
 
@@ -269,30 +272,36 @@ class AutoSubnet:
         self._optimizer = H2SPG(self.model if model is None else model, self.groups, select, lr=lr, **options)
         return self._optimizer
 
-    def hapg(self, **options: Any) -> HAPG:
+    def hapg(self, *, warmup_steps: int = WARMUP_STEPS, **options: Any) -> HAPG:
         """Return an optimizer that makes architecture weights exactly zero (SparseNAS, Eq. 6 to 8).
 
         It trains the weights of the paths alone; all else has an optimizer of its own. A joint's paths are a group.
         ``derive()`` at the end writes the zeros, which ``construct_subnet`` then compiles away.
 
         Args:
+            warmup_steps: first steps without a penalty, as in :class:`autosubnet.optim.HAPG`. Branches that are zero at
+                birth, or nearly so (a last norm of zeros, a LayerScale of 1e-6), are as large as others after some tens
+                of steps; a penalty from the first step on would judge them before. Runs of less than some hundred steps
+                want less of it.
             **options: ``lr``, ``lam`` and ``alpha`` of :class:`autosubnet.optim.HAPG`.
 
         Raises:
             InputError: there are no architecture weights, or an option is out of range.
         """
-        return HAPG(self.model, self._weighted_paths(), **options)
+        return HAPG(self.model, self._weighted_paths(), warmup_steps=warmup_steps, **options)
 
-    def adamhapg(self, **options: Any) -> AdamHAPG:
+    def adamhapg(self, *, warmup_steps: int = WARMUP_STEPS, **options: Any) -> AdamHAPG:
         """Return :meth:`hapg` with Adam's step sizes (SparseNAS).
 
         Args:
+            warmup_steps: as for :meth:`hapg`, and of more weight here: the threshold is divided by the size of a path's
+                gradients, so that a path without any would go, with the others of its joint, in the very first step.
             **options: those of :class:`autosubnet.optim.AdamHAPG`.
 
         Raises:
             InputError: there are no architecture weights, or an option is out of range.
         """
-        return AdamHAPG(self.model, self._weighted_paths(), **options)
+        return AdamHAPG(self.model, self._weighted_paths(), warmup_steps=warmup_steps, **options)
 
     def _weighted_paths(self) -> tuple[Group, ...]:
         if not self.paths:

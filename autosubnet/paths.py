@@ -22,9 +22,12 @@ from autosubnet.ops.arithmetic import AddProduct, Sum
 from autosubnet.ops.call import is_tensor
 from autosubnet.ops.concat import Concat, Stack
 from autosubnet.ops.effects import writes
+from autosubnet.ops.kind import Kind
+from autosubnet.ops.normalization import Normalization
 from autosubnet.subnet.dual import DualGraphModule
 
 HOME = "path_weights"
+_NAMED = 3  # paths in a note
 
 Paths = dict[fx.Node, list[tuple[fx.Node, int]]]  # a joint -> for each path the vertex that reads it, and where
 
@@ -69,6 +72,49 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
         )
     network = _network(trace, {mode: graph_of(graph, mode) for mode in MODES}, weights)
     return network.train(trace.model.training), tuple(groups)
+
+
+def notes_of(view: GraphView, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Return what a person should know of the weights: which of them what is ahead of them can make up for.
+
+    The penalty on a weight is dodged where the output grows that it multiplies: where that is of an operator, or of a
+    norm, with weights of its own that are trained.
+
+    Args:
+        view: of the network with path weights.
+        groups: its path weights.
+    """
+    names = {piece.name for group in groups for piece in group.slices}
+    loose = []
+    for node in view.nodes:
+        if node.op == "get_attr" and node.target in names:
+            product = next(iter(node.users))
+            before = product.all_input_nodes[0]
+            source = before.all_input_nodes[0] if before.target is torch.clone else before
+            if _scales(view, source):
+                loose.append(str(node.target))
+    if not loose:
+        return ()
+    more = f" and {len(loose) - _NAMED} more" if len(loose) > _NAMED else ""
+    return (
+        f"{len(loose)} of {len(names)} paths end in an operator with trained weights, which can grow while the path's "
+        f"weight shrinks, and so dodge a penalty on it: {', '.join(loose[:_NAMED])}{more}; let them end in a norm "
+        f"without weight and bias (affine=False), or train the operators with weight decay",
+    )
+
+
+def _scales(view: GraphView, node: fx.Node) -> bool:
+    """Whether a vertex is linear in weights of its own that are trained: a convolution and the like, or a norm."""
+    rule = view.rules.get(node)
+    if rule is None or not (rule.kind is Kind.STEM or isinstance(rule, Normalization)):
+        return False
+    leaf = view.trace.leaf(node)
+    own = leaf.parameters() if leaf is not None else map(view.trace.attribute, _fetched(node))
+    return any(isinstance(each, nn.Parameter) and each.requires_grad for each in own)
+
+
+def _fetched(node: fx.Node) -> list[str]:
+    return [str(each.target) for each in node.all_input_nodes if each.op == "get_attr"]
 
 
 def _paths(view: GraphView) -> Paths:

@@ -182,6 +182,18 @@ def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
         (["search", "darts", "--method", "hapg", "--flops", "5"], "--flops says nothing to --method hapg"),
         (["search", "darts", "--method", "hapg", "--order", "third"], "Input should be 'first' or 'second'"),
         (["search", "darts", "--method", "hapg", "--space", "outer"], "Input should be 'full' or 'cherry_picked'"),
+        (
+            ["search", "darts", "--method", "hapg", "--cells", "2"],
+            "--cells is 2: Input should be greater than or equal",
+        ),
+        (
+            ["search", "darts", "--method", "hapg", "--warmup-steps", "-1"],
+            "--warmup-steps is -1: Input should be greater",
+        ),
+        (
+            ["search", "darts", "--method", "hapg", "--epochs", "2", "--warmup-steps", "22", "--channels", "2"],
+            "warmup_steps is 22, but the whole search has 22 steps",
+        ),
         (["train", "nowhere.json"], "cannot be read"),
         (["train", "recurrent.json", "--channels", "4"], "--channels says nothing to the cells in recurrent.json"),
         (["train", "recurrent.json", "--data", "digits"], "--data says nothing to the cells in recurrent.json"),
@@ -201,6 +213,7 @@ def test_what_does_not_fit_is_refused(
     done = invoke(*arguments, "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
     assert message in done.output.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_without_a_genotype_is_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_paths_are_searched_by_the_optimizers_of_sparsenas(kind: str) -> None:
     """Beside an optimizer for all else; what is derived constructs exactly."""
     model = settled(Paths(), X)
     oto = AutoSubnet(model, X, architecture_weights=True)
-    architecture = getattr(oto, kind)(lr=0.02, lam=0.3, alpha=0.5)
+    architecture = getattr(oto, kind)(lr=0.02, lam=0.3, alpha=0.5, warmup_steps=10)
     names = {part.name for group in oto.paths for part in group.slices}
     others = [p for name, p in oto.model.named_parameters() if name not in names]
     weights = torch.optim.SGD(others, lr=0.01)
@@ -90,7 +90,7 @@ def test_operators_and_paths_are_searched_at_once() -> None:
     operators = AutoSubnet(model, X)
     oto = AutoSubnet(model, X, architecture_weights=True)
     weights = operators.h2spg(lr=0.01, total_steps=60, target_group_sparsity=0.4)
-    architecture = oto.adamhapg(lr=0.02, lam=0.3, alpha=1.0)
+    architecture = oto.adamhapg(lr=0.02, lam=0.3, alpha=1.0, warmup_steps=10)
     held = [{p for each in optimizer.param_groups for p in each["params"]} for optimizer in (weights, architecture)]
     assert not held[0] & held[1]
     assert held[0] | held[1] == set(oto.model.parameters())
@@ -360,3 +360,49 @@ def test_models_of_public_zoos(name: str) -> None:
         report = constructed(network, (x,)).meta["autosubnet"]
         assert report.num_params[1] < report.num_params[0]
         assert report.relative_difference <= 1e-9
+
+
+ENDS = {
+    "Linear": (lambda: nn.Linear(6, 6), True),
+    "a norm with a weight": (lambda: nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), True),
+    "a norm without": (lambda: nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6, affine=False)), False),
+    "LayerNorm without": (lambda: nn.Sequential(nn.Linear(6, 6), nn.LayerNorm(6, elementwise_affine=False)), False),
+    "tanh": (lambda: nn.Sequential(nn.Linear(6, 6), nn.Tanh()), False),
+    "nothing trained": (lambda: nn.Linear(6, 6).requires_grad_(False), False),
+    "a skip": (nn.Identity, False),
+}
+
+
+@pytest.mark.parametrize(("end", "dodges"), ENDS.values(), ids=ENDS)
+def test_paths_that_can_dodge_their_penalty_are_noted(end, dodges: bool) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.path = nn.Linear(6, 6), end()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(self.stem(x))
+            return x.sin() + self.path(x)
+
+    model, rows = Two(), torch.randn(4, 6)
+    notes = [note for note in AutoSubnet(model, rows, architecture_weights=True).notes if "dodge" in note]
+    assert not [note for note in AutoSubnet(model, rows).notes if "dodge" in note]
+    assert len(notes) == dodges
+    if dodges:
+        assert notes[0].startswith("1 of 2 paths end in an operator with trained weights")
+        assert "path_weights.add.1; let them end in a norm" in notes[0]
+
+
+def test_of_many_such_paths_some_are_named() -> None:
+    class Many(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.paths = nn.ModuleList(nn.Linear(6, 6) for _ in range(5))
+            self.weight = nn.Parameter(torch.randn(6, 6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return sum([path(x) for path in self.paths], start=nn.functional.linear(x, self.weight))
+
+    (note,) = (each for each in AutoSubnet(Many(), X.float(), architecture_weights=True).notes if "dodge" in each)
+    assert note.startswith("6 of 6 paths")
+    assert " and 3 more; let them" in note

@@ -73,6 +73,9 @@ def search(
     alpha: Annotated[
         float | None, typer.Option(help="1 for single paths, 0 for whole nodes; else 0.5", rich_help_panel=_PATHS)
     ] = None,
+    warmup_steps: Annotated[
+        int | None, typer.Option(help="first steps of the paths without a penalty", rich_help_panel=_PATHS)
+    ] = None,
     order: Annotated[
         str | None, typer.Option(help="of the paths' gradient: first (else) or second", rich_help_panel=_PATHS)
     ] = None,

@@ -12,6 +12,7 @@ the iteration runs away from the minimum even of a parabola.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.graph.groups import Group
-from autosubnet.optim.hapg import HAPG
+from autosubnet.optim.hapg import HAPG, wide
 from autosubnet.optim.prox import Metric, check_metric
 
 _STABLE = 0.5
@@ -44,6 +45,8 @@ class AdamHAPG(HAPG):
         alpha: its balance between single entries (1) and whole groups (0).
         metric: ``"median"``, the paper's heuristic, or ``"diagonal"``, the exact proximal operator (see
             :func:`autosubnet.optim.prox_sgl`), with which the optimum of a convex problem is reached.
+        warmup_steps: number of first steps without a penalty, at least 0. An entry without a gradient, such as the
+            weight of a path that is zero at birth, has a step size of ``lr / eps``: a penalty would take it at once.
 
     Raises:
         InputError: an argument out of range, or parameters that do not fit.
@@ -62,8 +65,12 @@ class AdamHAPG(HAPG):
         lam: float = 0.01,
         alpha: float = 0.5,
         metric: Metric = "median",
+        warmup_steps: int = 0,
     ) -> None:
-        options = {"lr": lr, "betas": betas, "eps": eps, "lam": lam, "alpha": alpha, "metric": metric}
+        options = {
+            "lr": lr, "betas": betas, "eps": eps, "lam": lam, "alpha": alpha, "metric": metric,
+            "warmup_steps": warmup_steps,
+        }  # fmt: skip
         self._start(model, groups, params, options)
         if any(group["betas"][0] > _STABLE for group in self.param_groups):
             warnings.warn(
@@ -77,11 +84,12 @@ class AdamHAPG(HAPG):
         check_metric(options["metric"])
         if len(options["betas"]) != 2 or not all(0 <= beta < 1 for beta in options["betas"]):
             raise InputError(f"betas is {options['betas']}; it must be two numbers in [0, 1)")
-        if not options["eps"] > 0:
-            raise InputError(f"eps is {options['eps']}; it must be above 0")
+        if not 0 < options["eps"] < math.inf:
+            raise InputError(f"eps is {options['eps']}; it must be finite and above 0")
 
     def _initial_state(self, p: Tensor) -> dict[str, Any]:
-        return {**super()._initial_state(p), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        moments = {name: torch.zeros_like(wide(p)) for name in ("exp_avg", "exp_avg_sq")}
+        return {**super()._initial_state(p), **moments}
 
     def _descend(
         self, p: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]

@@ -38,12 +38,19 @@ def shrink_in_metric(y: Tensor, segments: Segments, steps: Tensor, weights: Tens
     """
     if not y.numel():
         return y.clone()
-    size, shift = y.abs(), steps * segments.spread(weights)
-    high = segments.norms(y)
+    # In units of the largest entry: r is a multiple of it as the norm is, which itself may be too large a number.
+    unit = segments.spread(segments.units(y))
+    size, shift = y.abs() / unit, reach(steps, segments.spread(weights)) / unit
+    high = segments.norms(size)
     # Each term of the sum is at most 1 at the root, and (||y|| / (r + max c s))^2 at least bounds their sum.
     low = torch.maximum(high - segments.maxima(shift), segments.maxima(size - shift)).clamp(min=0)
     r = segments.spread(_root(size, shift, segments, low, high))
     return torch.where(r <= 0, 0, y * (r / torch.where(r <= 0, 1, r + shift)))
+
+
+def reach(steps: Tensor, weights: float | Tensor) -> Tensor:
+    """Return steps times weights, each of which may have overflowed; a step of zero reaches nowhere."""
+    return torch.where(steps > 0, steps * weights, 0)
 
 
 def _sums(size: Tensor, shift: Tensor, segments: Segments, radius: Tensor) -> tuple[Tensor, Tensor]:

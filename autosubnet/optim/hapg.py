@@ -17,6 +17,7 @@ Momentum makes zeros of A_t non-zero; the zeros are those of Prox(z_t), which ``
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, overload
@@ -24,7 +25,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from autosubnet.errors import GroupError, InputError, NonFiniteError, StateError
+from autosubnet.errors import AutoSubnetWarning, GroupError, InputError, NonFiniteError, StateError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.optim.entry_groups import EntryGroups, clear
 from autosubnet.optim.fingerprint import check_partition, digest
@@ -42,6 +43,7 @@ class HAPG(torch.optim.Optimizer):
 
     Used like any torch optimizer: schedulers of ``lr``, closures and state dicts work as there. A parameter in a group
     that has no gradient has a gradient of zero: its penalty goes on. Others without a gradient are left alone.
+    Parameters in half precision are stepped in single precision, in which their state is kept.
 
     Args:
         model: holds the parameters; those that are replaced in it later are found again by name.
@@ -53,6 +55,7 @@ class HAPG(torch.optim.Optimizer):
         lr: eta_t, at least 0.
         lam: strength of the penalty (lambda of Eq. 2), at least 0; :class:`LambdaPath` lets it grow.
         alpha: its balance between single entries (1) and whole groups (0).
+        warmup_steps: number of first steps without a penalty, at least 0; ``lam`` counts from the next one on.
 
     Raises:
         InputError: an argument out of range, or parameters that do not fit.
@@ -68,8 +71,9 @@ class HAPG(torch.optim.Optimizer):
         lr: float = 0.025,
         lam: float = 0.01,
         alpha: float = 0.5,
+        warmup_steps: int = 0,
     ) -> None:
-        self._start(model, groups, params, {"lr": lr, "lam": lam, "alpha": alpha})
+        self._start(model, groups, params, {"lr": lr, "lam": lam, "alpha": alpha, "warmup_steps": warmup_steps})
 
     def _start(self, model: nn.Module, groups: Sequence[Group], params: Any, options: dict[str, Any]) -> None:
         self._parameters = NamedParameters(model)
@@ -126,6 +130,17 @@ class HAPG(torch.optim.Optimizer):
         """The groups of entries."""
         return self._groups
 
+    @property
+    def warming_up(self) -> bool:
+        """Whether steps were taken, and all of them without a penalty, since the warm-up goes on."""
+        taken = [
+            (self.state[p]["step"], group["warmup_steps"])
+            for group in self.param_groups
+            for p in group["params"]
+            if p in self.state
+        ]
+        return bool(taken) and all(step <= warmup for step, warmup in taken)
+
     @overload
     def step(self, closure: None = None) -> None: ...
     @overload
@@ -140,6 +155,7 @@ class HAPG(torch.optim.Optimizer):
             The closure's loss, if there is a closure.
 
         Raises:
+            InputError: an option that was set since is out of range; nothing was changed.
             NonFiniteError: a NaN or infinite weight or gradient; raised before anything was changed.
             StateError: a parameter was taken out of the model.
         """
@@ -149,22 +165,26 @@ class HAPG(torch.optim.Optimizer):
                 loss = closure()
         with torch.no_grad():
             self._find_parameters()
+            for group in self.param_groups:
+                self._check_options(group)
             self._check_finite()
             for group, entries in zip(self.param_groups, self._entries, strict=True):
                 self._step_group(group, entries)
         return loss
 
     def proximal(self) -> dict[str, Tensor]:
-        """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` would write now."""
+        """Return Prox(z_t) of each penalised parameter by name: what :meth:`derive` writes after the last step."""
         current = self._parameters.current
         names = (name for entries in self._entries for name in entries.names)
-        return {name: self.state[current[name]].get("prox", current[name]).detach().clone() for name in names}
+        found = {name: (p := current[name], self.state.get(p, {}).get("prox", p)) for name in names}
+        return {name: prox.detach().clone().to(p.dtype) for name, (p, prox) in found.items()}
 
     @torch.no_grad()
     def derive(self, outgoing: Mapping[str, Sequence[ParameterSlice]] | None = None) -> tuple[str, ...]:
         """Write Prox(z_t), which holds the exact zeros, into the parameters; before the network is constructed.
 
-        The momentum becomes zero, so that going on from here is a restart.
+        The momentum becomes zero, so that going on from here is a restart. During the warm-up there are no zeros of the
+        penalty's, and a warning says so.
 
         Args:
             outgoing: for a group by name the slices that read its node: its outgoing weights. Where a group is zero
@@ -175,10 +195,20 @@ class HAPG(torch.optim.Optimizer):
 
         Raises:
             GroupError: a name or slice in ``outgoing`` that does not exist; nothing was changed.
+            StateError: a parameter is not what the last step left, as after loading other weights into the model, to
+                which the zeros of that step do not belong; nothing was changed.
         """
         self._find_parameters()
         outgoing = outgoing or {}
         self._check_outgoing(outgoing)
+        self._check_untouched()
+        if self.warming_up:
+            warnings.warn(
+                "derive() finds no zeros of the penalty's: all steps were among the warmup_steps, which have none; "
+                "take more steps, or pass a smaller warmup_steps",
+                AutoSubnetWarning,
+                stacklevel=3,  # 2 is no_grad's
+            )
         for p, state in self.state.items():
             p.copy_(state["prox"])
             state["v"].zero_()
@@ -215,7 +245,12 @@ class HAPG(torch.optim.Optimizer):
             check_partition(own["group_names"], own["group_slices"], self._groups)
             self._check_state(state_dict)
             # A copy: torch would go on with the very tensors, and with it the optimizer that they came from.
-            super().load_state_dict(deepcopy({key: value for key, value in state_dict.items() if key != KEY}))
+            copied = deepcopy({key: value for key, value in state_dict.items() if key != KEY})
+            super().load_state_dict(copied)
+            for p, state in self._with_state(copied):
+                for key, value in state.items():
+                    if isinstance(value, Tensor):  # torch has taken it to the parameter's type
+                        self.state[p][key] = value.to(p.device, wide(p).dtype)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, InputError) as error:
             raise StateError(f"the state dict is damaged, or of other parameters: {error!r}") from error
 
@@ -227,16 +262,19 @@ class HAPG(torch.optim.Optimizer):
             raise InputError(f"lr is {options['lr']}; it must be finite and at least 0")
         check_strength(options["lam"])
         check_balance(options["alpha"])
+        warmup = options["warmup_steps"]
+        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+            raise InputError(f"warmup_steps is {warmup!r}; it must be a whole number of at least 0")
 
     def _descend(
         self, p: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]
     ) -> tuple[Tensor, float | Tensor]:
-        """Return z_t of Eq. 6, and the step size: one number, or one for each entry."""
+        """Return z_t of Eq. 6, and the step size: one number, or one for each entry; p and gradient are wide."""
         step = float(group["lr"])
         return p - step * gradient, step
 
     def _initial_state(self, p: Tensor) -> dict[str, Any]:
-        return {"step": 0, "v": torch.zeros_like(p), "prox": p.clone()}
+        return {"step": 0, "v": torch.zeros_like(wide(p)), "prox": wide(p).clone()}
 
     def _step_group(self, group: Mapping[str, Any], entries: EntryGroups) -> None:
         names = {self._parameters.current[name]: name for name in entries.names}
@@ -248,18 +286,18 @@ class HAPG(torch.optim.Optimizer):
             if not state:
                 state.update(self._initial_state(p))
             state["step"] += 1
-            z[p], steps[p] = self._descend(p, _dense_gradient(p), state, group)
+            z[p], steps[p] = self._descend(wide(p), wide(_dense_gradient(p)), state, group)
         proximal = entries.prox(
             {name: z[p] for p, name in names.items()},
             {name: steps[p] for p, name in names.items()},
-            lam=group["lam"],
+            lam=0.0 if any(self.state[p]["step"] <= group["warmup_steps"] for p in names) else group["lam"],
             alpha=group["alpha"],
             metric=group.get("metric", "median"),  # HAPG has one step size, for which all metrics are one
         )
         for p in moving:
             state, x = self.state[p], proximal[names[p]] if p in names else z[p]
             t = state["step"]
-            state["v"] = x - p + _momentum(t - 1) * state["v"]
+            state["v"] = x - wide(p) + _momentum(t - 1) * state["v"]
             state["prox"] = x
             p.copy_(x + _momentum(t) * state["v"])
 
@@ -270,12 +308,30 @@ class HAPG(torch.optim.Optimizer):
         replaced = self._parameters.refresh()
         if replaced:
             replace_parameters(self, replaced)
+            for state in (self.state[p] for p in replaced.values() if p in self.state):
+                state.update({key: wide(value) for key, value in state.items() if isinstance(value, Tensor)})
+
+    def _named(self) -> dict[Tensor, str]:
+        """Return all parameters, each with what a message calls it."""
+        names = {p: repr(name) for name, p in self._parameters.current.items()}
+        all_ = enumerate(p for group in self.param_groups for p in group["params"])
+        return {p: names.get(p, f"number {number} of params") for number, p in all_}
+
+    def _check_untouched(self) -> None:
+        """Refuse parameters that are not A_t of Eq. 8 any more, which the state tells to the last bit."""
+        names = self._named()
+        for p, state in self.state.items():
+            left = state["prox"] + _momentum(state["step"]) * state["v"]
+            if not torch.equal(left.to(p), p):
+                raise StateError(
+                    f"parameter {names[p]} is no longer what the last step left: weights were loaded, averaged or set "
+                    f"since, to which the zeros of that step do not belong; derive() ahead of that, load the state of "
+                    f"the optimizer that was saved with them, or take a step from them"
+                )
 
     def _check_finite(self) -> None:
-        names = {p: repr(name) for name, p in self._parameters.current.items()}
         tensors = {}
-        for number, p in enumerate(p for group in self.param_groups for p in group["params"]):
-            name = names.get(p, f"number {number} of params")
+        for p, name in self._named().items():
             tensors[f"weight of parameter {name}"] = p
             if p.grad is not None:
                 tensors[f"gradient of parameter {name}"] = p.grad
@@ -305,14 +361,22 @@ class HAPG(torch.optim.Optimizer):
         """Raise any error if the state is not one of these parameters."""
         for group in state_dict["param_groups"]:
             self._check_options(group)
-        ours = [p for group in self.param_groups for p in group["params"]]
-        theirs = [number for group in state_dict["param_groups"] for number in group["params"]]
-        for p, number in zip(ours, theirs, strict=True):
-            state = state_dict["state"].get(number, {})
+        for number, (p, state) in enumerate(self._with_state(state_dict)):
             for key, value in self._initial_state(p).items() if state else ():
                 if isinstance(value, Tensor) and state[key].shape != value.shape:
                     raise ValueError(f"{key!r} of parameter {number} has another shape")
                 state[key]
+
+    def _with_state(self, state_dict: Mapping[str, Any]) -> list[tuple[Tensor, Mapping[str, Any]]]:
+        """Return each parameter with what a state dict holds of it."""
+        ours = [p for group in self.param_groups for p in group["params"]]
+        theirs = [number for group in state_dict["param_groups"] for number in group["params"]]
+        return [(p, state_dict["state"].get(number, {})) for p, number in zip(ours, theirs, strict=True)]
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision at least: half precision holds no eps of 1e-8 and few squared gradients."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _momentum(t: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,14 +21,14 @@ class LambdaPath:
         increment: what an epoch adds, at least 0.
 
     Raises:
-        InputError: another optimizer, or a negative ``increment``.
+        InputError: another optimizer, or a negative or infinite ``increment``.
     """
 
     def __init__(self, optimizer: HAPG, increment: float = 0.01) -> None:
         if not isinstance(optimizer, HAPG):
             raise InputError(f"{type(optimizer).__name__} has no lambda; pass HAPG or AdamHAPG")
-        if not increment >= 0:
-            raise InputError(f"increment is {increment}; it must be at least 0")
+        if not 0 <= increment < math.inf:
+            raise InputError(f"increment is {increment}; it must be finite and at least 0")
         self._optimizer, self._increment, self._epoch = optimizer, float(increment), 0
         for group in optimizer.param_groups:
             # Kept in the optimizer's state dict, as torch's schedulers keep initial_lr.

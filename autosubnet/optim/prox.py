@@ -8,6 +8,7 @@ sizes; ``"diagonal"`` is exact (see ``diagonal_metric``). With equal step sizes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from autosubnet.errors import InputError
-from autosubnet.optim.diagonal_metric import shrink_in_metric
+from autosubnet.optim.diagonal_metric import reach, shrink_in_metric
 from autosubnet.optim.segments import Segments
 
 Metric = Literal["median", "diagonal"]
@@ -34,7 +35,7 @@ def prox_l1(z: Tensor, *, step: float | Tensor, lam: float) -> Tensor:
         A new tensor of the shape of ``z``.
 
     Raises:
-        InputError: a negative ``step`` or ``lam``, or step sizes of another shape.
+        InputError: a negative or infinite ``step`` or ``lam``, or step sizes of another shape.
     """
     check_strength(lam)
     return soft_threshold(z, _checked_step(step, z), lam)
@@ -57,8 +58,8 @@ def prox_group_l2(
         A new tensor of the shape of ``z``; a group whose norm is at most its threshold is exactly zero.
 
     Raises:
-        InputError: a negative ``step`` or ``lam``, step sizes of another shape, an unknown ``metric``, a position
-            outside ``z``, or an entry in two groups.
+        InputError: a negative or infinite ``step`` or ``lam``, step sizes of another shape, an unknown ``metric``, a
+            group that is no tensor of whole numbers, a position outside ``z``, or an entry in two groups.
     """
     check_strength(lam)
     check_metric(metric)
@@ -90,8 +91,8 @@ def prox_sgl(
         A new tensor of the shape of ``z``.
 
     Raises:
-        InputError: ``alpha`` outside [0, 1], a negative ``step`` or ``lam``, step sizes of another shape, an unknown
-            ``metric``, or groups that do not fit ``z``.
+        InputError: ``alpha`` outside [0, 1], a negative or infinite ``step`` or ``lam``, step sizes of another shape,
+            an unknown ``metric``, or groups that do not fit ``z``.
     """
     check_strength(lam)
     check_balance(alpha)
@@ -101,7 +102,7 @@ def prox_sgl(
 
 def soft_threshold(z: Tensor, step: float | Tensor, lam: float) -> Tensor:
     """Eq. 9 with a step size, or one for each entry; what is asked of them was checked."""
-    excess = z.abs() - step * lam
+    excess = z.abs() - (reach(step, lam) if isinstance(step, Tensor) else step * lam)
     return torch.where(excess <= 0, 0, excess * z.sign())  # torch's softshrink makes negative zeros
 
 
@@ -109,27 +110,29 @@ def shrink_groups(entries: Tensor, segments: Segments, step: float | Tensor, lam
     """Eq. 10 on the entries of groups, with a step size, or one for each entry; all was checked."""
     half = entries.dtype in (torch.float16, torch.bfloat16)
     wide = entries.float() if half else entries
-    weights = lam * segments.sizes.to(wide.dtype).sqrt()
+    roots = segments.sizes.to(wide.dtype).sqrt()
     if not isinstance(step, Tensor):
-        shrunk = _shrink(wide, segments, step * weights)
+        shrunk = _shrink(wide, segments, torch.ones_like(roots) * (step * lam), roots)
     elif metric == "median":
-        shrunk = _shrink(wide, segments, segments.medians(step.to(wide.dtype)) * weights)
+        shrunk = _shrink(wide, segments, reach(segments.medians(step.to(wide.dtype)), lam), roots)
     else:
-        shrunk = shrink_in_metric(wide, segments, step.to(wide.dtype), weights)
+        shrunk = shrink_in_metric(wide, segments, step.to(wide.dtype), lam * roots)
     return shrunk.to(entries.dtype)
 
 
-def _shrink(entries: Tensor, segments: Segments, thresholds: Tensor) -> Tensor:
-    norm = segments.norms(entries)
+def _shrink(entries: Tensor, segments: Segments, thresholds: Tensor, roots: Tensor) -> Tensor:
+    """Eq. 10 with the step size times lambda of each group, and the root of its size."""
+    unit = segments.units(entries)
+    norm, threshold = segments.norms(entries / segments.spread(unit)), thresholds / unit * roots
     # A norm of zero is divided by 1 instead: such a group stays zero.
-    scale = segments.spread((norm - thresholds).clamp(min=0) / torch.where(norm > 0, norm, 1))
+    scale = segments.spread((norm - threshold).clamp(min=0) / torch.where(norm > 0, norm, 1))
     return torch.where(scale <= 0, 0, entries * scale)  # and not a negative zero
 
 
 def check_strength(lam: float) -> None:
-    """Raise ``InputError`` for a strength of the penalty that is negative or NaN."""
-    if not lam >= 0:
-        raise InputError(f"lam is {lam}; it may not be negative or NaN")
+    """Raise ``InputError`` for a strength of the penalty that is negative, infinite or NaN."""
+    if not 0 <= lam < math.inf:
+        raise InputError(f"lam is {lam}; it may not be negative, infinite or NaN")
 
 
 def check_balance(alpha: float) -> None:
@@ -149,16 +152,25 @@ def _checked_step(step: float | Tensor, z: Tensor) -> float | Tensor:
     if isinstance(step, Tensor) and step.dim() > 0:
         if step.shape != z.shape:
             raise InputError(f"step has shape {tuple(step.shape)} and z {tuple(z.shape)}; pass one for each entry")
-        if not bool((step >= 0).all()):
-            raise InputError("an entry of step is negative or NaN")
+        if not bool(((step >= 0) & (step < math.inf)).all()):
+            raise InputError("an entry of step is negative, infinite or NaN")
         return step.to(z.device)
     number = float(step)
-    if not number >= 0:
-        raise InputError(f"step is {number}; it may not be negative or NaN")
+    if not 0 <= number < math.inf:
+        raise InputError(f"step is {number}; it may not be negative, infinite or NaN")
     return number
 
 
 def _segments(groups: Sequence[Tensor], z: Tensor) -> Segments:
+    for number, group in enumerate(groups):
+        if (
+            not isinstance(group, Tensor)
+            or group.is_floating_point()
+            or group.is_complex()
+            or group.dtype is torch.bool
+        ):
+            kind = f"a tensor of {group.dtype}" if isinstance(group, Tensor) else f"a {type(group).__name__}"
+            raise InputError(f"group {number} is {kind}; pass a tensor of whole numbers, its positions in z.flatten()")
     segments = Segments(groups)
     index = segments.index
     if index.numel() and (int(index.min()) < 0 or int(index.max()) >= z.numel()):

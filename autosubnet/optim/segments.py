@@ -57,11 +57,17 @@ class Segments:
         """Return the largest entry of each group."""
         return self._reduce(entries, "max")
 
-    def norms(self, entries: Tensor) -> Tensor:
-        """Return the Euclidean norm of each group; nothing overflows or underflows on the way."""
+    def units(self, entries: Tensor) -> Tensor:
+        """Return the size of the largest entry of each group, 1 where all are zero.
+
+        Entries that are divided by it have squares and norms that neither overflow nor all underflow.
+        """
         largest = self.maxima(entries.abs())
-        unit = torch.where(largest > 0, largest, 1)
-        return largest * self.sums((entries / self.spread(unit)).square()).sqrt()
+        return torch.where(largest > 0, largest, 1)
+
+    def norms(self, entries: Tensor) -> Tensor:
+        """Return the Euclidean norm of each group, of entries that squares suit."""
+        return self.sums(entries.square()).sqrt()
 
     def medians(self, entries: Tensor) -> Tensor:
         """Return the median of each group: for an even number the mean of the middle two, not ``torch.median``'s lower

@@ -20,8 +20,9 @@ class Genotype:
         reduce: the same of the reduction cell.
 
     Raises:
-        InputError: if a cell has no node, a node is none of 2 to 5 or has no path, or a path has an unknown operation,
-            reads a node that does not live or is not before its own, or is there twice. The message says where.
+        InputError: if a cell has another form or no node, a node is none of 2 to 5 or has no path, or a path has an
+            unknown operation, reads a node that does not live or is not before its own, or is there twice. The message
+            says where.
     """
 
     normal: dict[int, Paths]
@@ -40,8 +41,8 @@ class Genotype:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            InputError: if it is no JSON, names something twice, has another form, or is no genotype. The message says
-                where.
+            InputError: if it is no text, or no JSON, names something twice, has another form, or is no genotype. The
+                message says where.
         """
         return cls(**{kind: SPACE.read(kind, cell) for kind, cell in read_json(text, KINDS).items()})
 

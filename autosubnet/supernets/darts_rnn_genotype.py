@@ -30,8 +30,9 @@ class RecurrentGenotype:
         recurrent: for each inner node that lives (1 to 8) the paths into it; node 0 is made of input and state.
 
     Raises:
-        InputError: if there is no node, a node is none of 1 to 8 or has no path, or a path has an unknown activation,
-            reads a node that does not live or is not before its own, or is there twice. The message says where.
+        InputError: if it has another form or no node, a node is none of 1 to 8 or has no path, or a path has an unknown
+            activation, reads a node that does not live or is not before its own, or is there twice. The message says
+            where.
     """
 
     recurrent: dict[int, Paths]
@@ -48,8 +49,8 @@ class RecurrentGenotype:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            InputError: if it is no JSON, names something twice, has another form, or is no genotype. The message says
-                where.
+            InputError: if it is no text, or no JSON, names something twice, has another form, or is no genotype. The
+                message says where.
         """
         return cls(SPACE.read(_KIND, read_json(text, (_KIND,))[_KIND]))
 

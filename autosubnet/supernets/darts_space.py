@@ -93,14 +93,20 @@ class CellSpace:
             nodes: for each inner node that lives the paths into it.
 
         Raises:
-            InputError: if there is no node, a node is no inner node or has no path, or a path has an unknown operation,
-                reads a node that does not live or is not before its own, or is there twice. The message says where.
+            InputError: if it has another form, there is no node, a node is no inner node or has no path, or a path has
+                an unknown operation, reads a node that does not live or is not before its own, or is there twice. The
+                message says where.
         """
+        if not isinstance(nodes, Mapping):
+            raise InputError(f"{kind}: a cell is a dict from nodes to paths, got {repr(nodes)}.")
         if not nodes:
             raise InputError(f"{kind}: no node is left, so the cell would return nothing.")
-        for node, paths in nodes.items():
+        for node in nodes:
             if not _is_number(node) or node not in self.inner:
                 raise InputError(f"{kind}: inner nodes are {', '.join(map(str, self.inner))}, got {repr(node)}.")
+        for node, paths in nodes.items():
+            if not _is_pair_list(paths):
+                raise InputError(f"{kind}, node {node}: paths are a tuple of (operation, node), got {repr(paths)}.")
             if not paths:
                 raise InputError(f"{kind}, node {node}: a node without a path goes; leave it out.")
             living = {*self.inputs, *(other for other in nodes if other < node)}
@@ -110,7 +116,7 @@ class CellSpace:
                     raise InputError(f"{place}: an operation is one of {', '.join(self.operations)}, got {repr(name)}.")
                 if not _is_number(source) or source not in living:
                     raise InputError(f"{place}: it can read {', '.join(map(str, sorted(living)))}, got {repr(source)}.")
-                if (name, source) in paths[:number]:
+                if (name, source) in map(tuple, paths[:number]):
                     raise InputError(f"{place}: {name} from {source} is there twice.")
 
     def read(self, kind: str, read: Any) -> dict[int, Paths]:
@@ -132,8 +138,10 @@ def read_json(text: str, kinds: Collection[str]) -> dict[str, Any]:
     """Return the JSON of each kind of cell.
 
     Raises:
-        InputError: if it is no JSON, names something twice, or is no object with just these keys.
+        InputError: if it is no text, or no JSON, names something twice, or is no object with just these keys.
     """
+    if not isinstance(text, str | bytes | bytearray):
+        raise InputError(f"A genotype is read from a text of JSON, got {repr(text)}.")
     try:
         read = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -145,7 +153,7 @@ def read_json(text: str, kinds: Collection[str]) -> dict[str, Any]:
 
 
 def _read_paths(place: str, read: Any) -> Paths:
-    if not isinstance(read, list) or not all(isinstance(path, list) and len(path) == 2 for path in read):
+    if not isinstance(read, list) or not _is_pair_list(read):
         raise InputError(f"{place}: paths are a list of [operation, node], got {repr(read)}.")
     return tuple((name, source) for name, source in read)
 
@@ -157,6 +165,11 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{repr(key)} is there twice")
         found[key] = value
     return found
+
+
+def _is_pair_list(value: Any) -> bool:
+    """Whether it is a sequence of pairs; a string of two letters is none."""
+    return isinstance(value, tuple | list) and all(isinstance(each, tuple | list) and len(each) == 2 for each in value)
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from autosubnet.errors import InputError
 from autosubnet.supernets import DartsRnnNetwork, Dropouts, NextWord, RecurrentGenotype
 from autosubnet.training import measure, text_loop
 from autosubnet.training.cell_settings import RecurrentSettings
-from autosubnet.training.sequences import perplexity
+from autosubnet.training.sequences import columns, perplexity
 from autosubnet.training.text import TextData, python_topics, read_text
 
 _EXAMPLES = 4
@@ -43,9 +43,11 @@ class TextCells:
         """Read the text.
 
         Raises:
-            InputError: see :class:`TextCells` and :func:`autosubnet.training.text.read_text`.
+            InputError: see :class:`TextCells`, :func:`autosubnet.training.text.read_text` and
+                :func:`autosubnet.training.sequences.columns`.
         """
         data = python_topics() if settings.data_dir is None else read_text(settings.data_dir)
+        columns(data.train, settings.batch_size)  # wrong numbers show before training
         return cls(genotype, data, settings)
 
     @property

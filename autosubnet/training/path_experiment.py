@@ -17,12 +17,13 @@ from autosubnet.export import export_onnx, save
 from autosubnet.training import measure
 from autosubnet.training.folder import begin
 from autosubnet.training.path_images import ImagePaths
-from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_loop import Epoch, check, search_paths
 from autosubnet.training.path_page import write_path_page
 from autosubnet.training.path_problem import PathProblem
 from autosubnet.training.path_results import PathResult
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.path_texts import TextPaths
+from autosubnet.training.statistics import recalibrate
 
 Watch = Callable[[PathProblem, Sequence[Epoch], int], None]
 
@@ -57,6 +58,7 @@ def run(
         AutoSubnetError: whatever the stages raise, input errors before any training; no path is left.
     """
     problem = build(settings)
+    check(problem, settings)
     model = problem.model
     part, example = problem.captured()
     before = (measure.num_params(model), measure.multiply_adds(part, *example))
@@ -67,6 +69,7 @@ def run(
     )
     seconds = time.perf_counter() - start
     zero = architecture.derive(problem.paths.outgoing)
+    recalibrate(problem)
     model.cpu().eval()
     try:
         cells = problem.genotype()

@@ -57,8 +57,8 @@ class ImagePaths:
         """Create the supernet and load the data.
 
         Raises:
-            InputError: see :func:`autosubnet.supernets.create`, :func:`autosubnet.training.data.load` and
-                :func:`autosubnet.paths.with_path_weights`.
+            InputError: see :func:`autosubnet.supernets.create`, :func:`autosubnet.training.data.load`,
+                :func:`autosubnet.supernets.genotype` and :func:`autosubnet.paths.with_path_weights`.
         """
         data = load(settings.data or "digits", settings.data_dir)
         set_seed(settings.seed)
@@ -76,7 +76,9 @@ class ImagePaths:
             plain = create(settings.supernet, num_classes=data.num_classes, **sizes)
             oto = AutoSubnet(plain, data.train.tensors[0][:_EXAMPLES], architecture_weights=True)
             model, paths = oto.model, Paths(oto.paths, {})
-        return cls(model, paths, data, settings.batch_size, settings.seed, f"{settings.supernet} on {data.name}")
+        built = cls(model, paths, data, settings.batch_size, settings.seed, f"{settings.supernet} on {data.name}")
+        built.genotype()  # what a supernet lacks for one shows before the search
+        return built
 
     def batches(self, order: torch.Generator, device: torch.device) -> Iterator[tuple[Any, Any]]:
         """Yield batches of both halves."""

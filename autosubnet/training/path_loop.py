@@ -2,7 +2,7 @@
 
 Section "Bi-level Optimization": every step takes A along the gradient of the validation loss, by HAPG or AdamHAPG, and
 then w along that of the training loss, by SGD; lambda grows from epoch to epoch. Scores are measured in eval mode with
-the paths as they are.
+the paths as they are, and with statistics of norms that are theirs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from autosubnet.api import WARMUP_STEPS
 from autosubnet.errors import InputError
 from autosubnet.graph.groups import ParameterSlice
 from autosubnet.optim import HAPG, AdamHAPG, LambdaPath, first_order_gradient, second_order_gradient
 from autosubnet.training.checkpoint import Run, Stateful
 from autosubnet.training.path_problem import PathProblem
 from autosubnet.training.path_settings import PathSettings
+from autosubnet.training.statistics import recalibrate
 
 METHODS = ("hapg", "adamhapg")
 ORDERS = ("first", "second")
@@ -34,7 +36,7 @@ class Epoch:
     """What an epoch ended with.
 
     Attributes:
-        lam: strength of the penalty in it.
+        lam: strength of the penalty in it; 0 as long as the warm-up goes on.
         loss: mean of the training loss over its steps.
         score: on the data that the paths are trained on.
         weights: the path weights by name, with the zeros that ``derive()`` would write.
@@ -77,10 +79,10 @@ def search_paths(
         The optimizer of the paths, whose ``derive()`` is still to be called, and what every epoch ended with.
 
     Raises:
-        InputError: a method or an order that there is not, no epoch, or several processes.
+        InputError: see :func:`check`.
         StateError: the checkpoint is none, or of another run.
     """
-    _check(settings)
+    check(problem, settings)
     set_seed(settings.seed)
     order = torch.Generator().manual_seed(settings.seed)
     device = Accelerator().device
@@ -128,7 +130,9 @@ class Search:
         weights = torch.optim.SGD(others, lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
         adam = settings.method == "adamhapg"
         path_lr = (recipe.adamhapg_lr if adam else recipe.hapg_lr) if settings.path_lr is None else settings.path_lr
-        architecture = (AdamHAPG if adam else HAPG)(model, groups, lr=path_lr, lam=0.0, alpha=settings.alpha)
+        architecture = (AdamHAPG if adam else HAPG)(
+            model, groups, lr=path_lr, lam=0.0, alpha=settings.alpha, warmup_steps=_warmup(problem, settings)
+        )
         growth = LambdaPath(architecture, settings.lambda_step)
         falling = ({"schedule": weights} if recipe.cosine else {}) | ({} if adam else {"path_schedule": architecture})
         steps = settings.epochs * problem.steps
@@ -166,11 +170,12 @@ class Search:
 
     def end_epoch(self, loss: float) -> Epoch:
         """Raise lambda; return what there is at the end of the epoch."""
-        lam = self.architecture.param_groups[0]["lam"]
+        lam = 0.0 if self.architecture.warming_up else self.architecture.param_groups[0]["lam"]
         values = {name: value.cpu() for name, value in self.architecture.proximal().items()}
         groups = self.architecture.groups
         zero = [group.name for group in groups if not any(_part(values, each) for each in group.slices)]
         self.growth.step()
+        recalibrate(self.problem)
         score = self.problem.score(self.problem.model)
         return Epoch(lam, loss, score, {name: value.tolist() for name, value in values.items()}, zero)
 
@@ -183,12 +188,31 @@ def _part(values: Mapping[str, Tensor], piece: ParameterSlice) -> bool:
     return bool(value.any())
 
 
-def _check(settings: PathSettings) -> None:
+def check(problem: PathProblem, settings: PathSettings) -> None:
+    """Refuse a search that makes no sense, before anything is written.
+
+    Raises:
+        InputError: a method or an order that there is not, no epoch, a warm-up that leaves no step for the penalty, or
+            several processes.
+    """
     if settings.method not in METHODS:
         raise InputError(f"The method is one of {', '.join(METHODS)}, got {settings.method!r}.")
     if settings.order not in ORDERS:
         raise InputError(f"The order is one of {', '.join(ORDERS)}, got {settings.order!r}.")
     if settings.epochs < 1:
         raise InputError(f"Training needs at least one epoch, got {settings.epochs}.")
+    steps = settings.epochs * problem.steps
+    if (settings.warmup_steps or 0) >= steps:
+        raise InputError(
+            f"warmup_steps is {settings.warmup_steps}, but the whole search has {steps} steps, so that there would be "
+            "no penalty; take fewer, or more epochs."
+        )
     if Accelerator().num_processes > 1:
         raise InputError("A search over paths runs in one process; start it without accelerate launch.")
+
+
+def _warmup(problem: PathProblem, settings: PathSettings) -> int:
+    if settings.warmup_steps is not None:
+        return settings.warmup_steps
+    steps = settings.epochs * problem.steps
+    return 0 if settings.supernet in ("darts", "darts_rnn") else min(WARMUP_STEPS, steps // 4)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autosubnet.training.fields import Count, Data, NotNegative, Positive, Seed, Share
+from autosubnet.training.fields import Cells, Count, Data, NotNegative, Positive, Seed, Share, Size
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,12 @@ class PathSettings:
         path_lr: learning rate on the paths; the same.
         lambda_step: what every epoch adds to the strength of the penalty, which is zero in the first.
         alpha: its balance between single paths (1) and whole nodes (0).
+        warmup_steps: first steps of the paths without a penalty. If ``None``, there are none for the supernets of
+            DARTS, in which every path computes something from the first step on; for others as many as
+            :meth:`autosubnet.AutoSubnet.hapg` has, but at most a quarter of all steps.
         order: of the gradient of the paths: ``"first"`` or ``"second"``.
         channels: of the first cell of ``"darts"``.
-        cells: of ``"darts"``, 3 at least.
+        cells: of ``"darts"``, 3 at least: of fewer none is a normal cell, which a genotype needs.
         space: of ``"darts"``: ``"full"`` or ``"cherry_picked"``.
         size: of words and states of ``"darts_rnn"``.
         window: words of a column of text that are run at once.
@@ -46,9 +49,10 @@ class PathSettings:
     path_lr: Positive | None = None
     lambda_step: NotNegative = 0.01
     alpha: Share = 0.5
+    warmup_steps: Size | None = None
     order: Literal["first", "second"] = "first"
     channels: Count = 16
-    cells: Count = 8
+    cells: Cells = 8
     space: Literal["full", "cherry_picked"] = "full"
     size: Count = 300
     window: Count = 35

@@ -141,7 +141,7 @@ def test_half_precision_and_not_a_number(metric: str) -> None:
     [
         (torch.ones(3), "median", r"step has shape \(3,\) and z \(8,\)"),
         (-torch.ones(8), "median", "an entry of step is negative"),
-        (torch.full((8,), math.nan), "diagonal", "negative or NaN"),
+        (torch.full((8,), math.nan), "diagonal", "negative, infinite or NaN"),
         (torch.tensor(-1.0), "median", "step is -1.0"),
         (1.0, "mean", "metric is 'mean'; it must be one of 'median', 'diagonal'"),
     ],

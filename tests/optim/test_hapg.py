@@ -101,7 +101,7 @@ def test_derive_zeroes_what_leaves_zero_nodes() -> None:
     train(model, optimizer, range(5))
     assert optimizer.derive(CHAIN) == ()
     with torch.no_grad():
-        for tensor in (model.edges, optimizer.state[model.edges]["prox"]):
+        for tensor in (model.edges, optimizer.state[model.edges]["prox"], optimizer.state[model.edges]["v"]):
             tensor[:2] = 0
     assert optimizer.derive() == ("a",)
     assert model.first.all()
@@ -156,6 +156,18 @@ def test_nothing_changes_where_something_is_not_finite(kind: type[HAPG], options
     assert model.bias.isfinite().all()
 
 
+@pytest.mark.parametrize(("kind", "options"), BOTH)
+@pytest.mark.parametrize("name", ["lr", "lam"])
+def test_options_that_are_set_later_are_checked_too(kind: type[HAPG], options: dict[str, Any], name: str) -> None:
+    model = Nodes()
+    optimizer = kind(model, GROUPS, **options)
+    train(model, optimizer, range(2))
+    optimizer.param_groups[0][name] = math.inf
+    model.loss(2).backward()
+    with unchanged(model, optimizer), pytest.raises(InputError, match=f"{name} is inf"):
+        optimizer.step()
+
+
 def frozen(model: Nodes) -> Nodes:
     model.first.requires_grad_(False)
     return model
@@ -183,6 +195,9 @@ def as_integers(model: Nodes) -> Nodes:
         (lambda m: HAPG(m, GROUPS, lr=-1.0), InputError, "lr is -1.0"),
         (lambda m: HAPG(m, GROUPS, lr=math.nan), InputError, "lr is nan"),
         (lambda m: HAPG(m, GROUPS, lam=-1.0), InputError, "lam is -1.0"),
+        (lambda m: HAPG(m, GROUPS, lr=math.inf), InputError, "lr is inf"),
+        (lambda m: HAPG(m, GROUPS, lam=math.inf), InputError, "lam is inf"),
+        (lambda m: AdamHAPG(m, GROUPS, eps=math.inf), InputError, "eps is inf"),
         (lambda m: HAPG(m, GROUPS, alpha=1.5), InputError, "alpha is 1.5"),
         (lambda m: AdamHAPG(m, GROUPS, betas=(0.5, 1.0)), InputError, r"betas is \(0.5, 1.0\)"),
         (lambda m: AdamHAPG(m, GROUPS, eps=0.0), InputError, "eps is 0.0"),
@@ -208,3 +223,49 @@ def test_single_precision_and_several_types() -> None:
     for p, close in ((model.edges[:5], 0.1), (model.first, 0.1), (model.second, 0.5)):
         # Where all entries of a group are x: 2 (x - 3) + lam * alpha + lam * (1 - alpha) * sqrt(n) / sqrt(n) = 0.
         assert (p - 2.85).abs().max() < close
+
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def small_gradients(model: nn.Module, step: int) -> None:
+    """Some are zero, and the squares of the others are nothing in half precision."""
+    for p in model.parameters():
+        sizes = torch.linspace(-1, 1, p.numel()).view_as(p) + 0.1 * math.sin(step)
+        p.grad = (1e-4 * sizes * (sizes.abs() > 0.5)).to(p.dtype)
+
+
+@pytest.mark.parametrize(("kind", "options"), [*BOTH, (AdamHAPG, {"lr": 0.02, "metric": "diagonal"})])
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_is_stepped_in_single(kind: type[HAPG], options: dict[str, Any], dtype: torch.dtype) -> None:
+    """As single precision, but for the rounding of the weights; and resumed bit for bit."""
+    half, single = Nodes().to(dtype), Nodes().to(dtype).float()
+    optimizers = [kind(model, GROUPS, **options, lam=1e-4, warmup_steps=3) for model in (half, single)]
+    other = Nodes().to(dtype)
+    resumed = kind(other, GROUPS)
+    for step in range(20):
+        if step == 11:
+            other.load_state_dict(half.state_dict())
+            resumed.load_state_dict(optimizers[0].state_dict())
+        for model, optimizer in zip((half, single, other), (*optimizers, resumed), strict=True):
+            if model is not other or step >= 11:
+                small_gradients(model, step)
+                optimizer.step()
+    assert all(map(torch.equal, half.parameters(), other.parameters()))
+    assert {value.dtype for value in optimizers[0].proximal().values()} == {dtype}
+    assert optimizers[0].derive() == resumed.derive() == optimizers[1].derive()
+    for p, q in zip(half.parameters(), single.parameters(), strict=True):
+        assert p.dtype == dtype
+        assert torch.allclose(p.float(), q, rtol=0, atol=20 * 2 * torch.finfo(dtype).eps)
+
+
+def test_weights_of_another_type_in_the_place_of_the_old() -> None:
+    model = Nodes().float()
+    optimizer = AdamHAPG(model, GROUPS, lr=0.02, lam=1e-4)
+    for step, dtype in enumerate((torch.float32, torch.float16, torch.bfloat16, torch.float32)):
+        model.load_state_dict({name: p.to(dtype) for name, p in model.state_dict().items()}, assign=True)
+        small_gradients(model, step)
+        optimizer.step()
+        state = {key: value for key, value in optimizer.state[model.edges].items() if key != "step"}
+        assert {value.dtype for value in state.values()} == {torch.float32}
+        assert model.edges.isfinite().all()

@@ -194,6 +194,7 @@ def test_lambda_grows_in_equal_steps() -> None:
     [
         (lambda m: LambdaPath(torch.optim.SGD(m.parameters(), 0.1)), "SGD has no lambda"),
         (lambda m: LambdaPath(HAPG(m, GROUPS), -0.01), "increment is -0.01"),
+        (lambda m: LambdaPath(HAPG(m, GROUPS), float("inf")), "increment is inf; it must be finite"),
     ],
 )
 def test_bad_paths(make: Any, message: str) -> None:

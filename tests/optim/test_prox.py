@@ -82,11 +82,52 @@ def test_shape_and_argument_are_kept() -> None:
     [
         (lambda z: prox_sgl(z, [], step=1.0, lam=1.0, alpha=1.5), "alpha is 1.5"),
         (lambda z: prox_l1(z, step=-1.0, lam=1.0), "step is -1.0; it may not be negative"),
-        (lambda z: prox_group_l2(z, [], step=1.0, lam=math.nan), "negative or NaN"),
+        (lambda z: prox_group_l2(z, [], step=1.0, lam=math.nan), "lam is nan; it may not be negative, infinite or NaN"),
         (lambda z: prox_group_l2(z, [torch.tensor([3])], step=1.0, lam=1.0), "outside z, which has 3 entries"),
         (lambda z: prox_group_l2(z, [torch.tensor([0, 1]), torch.tensor([1])], step=1.0, lam=1.0), "in two groups"),
+        (lambda z: prox_l1(z, step=math.inf, lam=0.0), "step is inf; it may not be negative, infinite"),
+        (
+            lambda z: prox_l1(z, step=torch.tensor([1.0, math.inf, 1.0]), lam=0.0),
+            "an entry of step is negative, infinite",
+        ),
+        (lambda z: prox_l1(z, step=0.0, lam=math.inf), "lam is inf"),
+        (lambda z: prox_group_l2(z, [torch.arange(3)], step=1.0, lam=math.inf), "lam is inf"),
+        (lambda z: prox_sgl(z, [], step=1.0, lam=math.inf, alpha=0.0), "lam is inf"),
+        (
+            lambda z: prox_group_l2(z, [torch.arange(2), [2]], step=1.0, lam=1.0),
+            "group 1 is a list; pass a tensor of whole",
+        ),
+        (lambda z: prox_sgl(z, [torch.ones(3) > 0], step=1.0, lam=1.0, alpha=0.5), "group 0 is a tensor of torch.bool"),
+        (lambda z: prox_group_l2(z, [torch.zeros(1)], step=1.0, lam=1.0), "group 0 is a tensor of torch.float32"),
     ],
 )
 def test_bad_arguments(call: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(torch.ones(3))
+
+
+@pytest.mark.parametrize("metric", ["median", "diagonal"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_norm_that_the_type_does_not_hold(dtype: torch.dtype, metric: str) -> None:
+    """Of four entries of half the largest number each; as it is of ones, but for the size."""
+    half = torch.finfo(dtype).max / 2
+    group, z, step = [torch.arange(5)], torch.full((5,), half, dtype=dtype), torch.full((5,), 0.5, dtype=dtype)
+    expected = 1 - 0.5 * 0.4  # threshold over norm, of both the root of five
+    for steps in (0.5, step):
+        p = prox_group_l2(z, group, step=steps, lam=0.4 * half, metric=metric)
+        assert p.dtype == dtype
+        assert (p.double() / half - expected).abs().max() <= 4 * torch.finfo(dtype).eps
+        assert not prox_group_l2(z / 4, group, step=steps, lam=half, metric=metric).any()
+
+
+@pytest.mark.parametrize("metric", ["median", "diagonal"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_strengths_that_the_type_does_not_hold(dtype: torch.dtype, metric: str) -> None:
+    """They take everything, but entries that take no step."""
+    z, lam = torch.tensor([3.0, 4.0, 0.0, 1.0], dtype=dtype), 1e300
+    groups = [torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([3])]
+    steps = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=dtype)
+    for alpha in (0.0, 0.5, 1.0):
+        assert prox_sgl(z, groups, step=steps, lam=lam, alpha=alpha, metric=metric).tolist() == [0.0, 0.0, 0.0, 1.0]
+        assert not prox_sgl(z, groups, step=1.0, lam=lam, alpha=alpha, metric=metric).any()
+        assert torch.equal(prox_sgl(z, groups, step=0.0, lam=lam, alpha=alpha, metric=metric), z)

@@ -343,9 +343,34 @@ def test_hostile_json(text: str, message: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def test_nodes_that_are_no_numbers() -> None:
-    with pytest.raises(InputError, match=r"reduce: inner nodes are 2, 3, 4, 5, got 2\.0"):
-        Genotype(normal=SMALL["normal"], reduce={2.0: (("skip_connect", 0),)})  # type: ignore[dict-item]
+SKIP = (("skip_connect", 0),)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ({2.0: SKIP}, r"reduce: inner nodes are 2, 3, 4, 5, got 2\.0"),
+        ({2: SKIP, "3": SKIP}, "reduce: inner nodes are 2, 3, 4, 5, got '3'"),
+        ({2: SKIP, None: SKIP}, "reduce: inner nodes are 2, 3, 4, 5, got None"),
+        (None, "reduce: a cell is a dict from nodes to paths, got None"),
+        ([SKIP], "reduce: a cell is a dict from nodes to paths"),
+        ({2: None}, r"reduce, node 2: paths are a tuple of \(operation, node\), got None"),
+        ({2: 7}, "reduce, node 2: paths are a tuple"),
+        ({2: ("skip_connect", 0)}, "reduce, node 2: paths are a tuple"),
+        ({2: (("skip_connect",),)}, "reduce, node 2: paths are a tuple"),
+        ({2: ("ab", "cd")}, "reduce, node 2: paths are a tuple"),
+        ({2: [["skip_connect", 0], ("skip_connect", 0)]}, "reduce, node 2, path 1: skip_connect from 0 is there twice"),
+    ],
+)
+def test_cells_of_another_form(cell: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Genotype(normal=SMALL["normal"], reduce=cell)
+
+
+@pytest.mark.parametrize("text", [None, 3, {"normal": {}}, b"\xff"])
+def test_what_is_no_text(text: Any) -> None:
+    with pytest.raises(InputError, match="A genotype is"):
+        Genotype.from_json(text)
 
 
 # ---------------------------------------------------------------------- networks of a genotype

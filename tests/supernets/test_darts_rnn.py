@@ -400,6 +400,24 @@ def test_hostile_json(text: str, message: str) -> None:
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (None, "recurrent: a cell is a dict from nodes to paths, got None"),
+        ({1: "tanh"}, r"recurrent, node 1: paths are a tuple of \(operation, node\), got 'tanh'"),
+        ({1: (("tanh", 0),), "2": (("tanh", 0),)}, "recurrent: inner nodes are 1, 2, .*, got '2'"),
+    ],
+)
+def test_cells_of_another_form(cell: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RecurrentGenotype(cell)
+
+
+def test_what_is_no_text() -> None:
+    with pytest.raises(InputError, match="A genotype is read from a text of JSON, got None"):
+        RecurrentGenotype.from_json(None)  # type: ignore[arg-type]
+
+
 def test_models_without_a_genotype() -> None:
     with pytest.raises(InputError, match="that of a DartsRnn, got Linear"):
         recurrent_genotype(nn.Linear(1, 1))  # type: ignore[arg-type]

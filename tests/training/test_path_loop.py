@@ -16,7 +16,7 @@ from autosubnet.errors import InputError, StateError
 from autosubnet.optim import AdamHAPG, second_order_gradient
 from autosubnet.training.data import ImageData
 from autosubnet.training.path_images import ImagePaths
-from autosubnet.training.path_loop import Epoch, search_paths
+from autosubnet.training.path_loop import Epoch, Search, search_paths
 from autosubnet.training.path_problem import Paths
 from autosubnet.training.path_settings import PathSettings
 from autosubnet.training.path_view import weight_table
@@ -91,7 +91,7 @@ def test_against_a_loop_written_out(order: str) -> None:
             sgd.step()
             cosine.step()
     assert epochs[1].lam == 0.05
-    for name, value in model.state_dict().items():
+    for name, value in model.named_parameters():
         assert torch.allclose(state[name], value, rtol=1e-5, atol=1e-6), name
 
 
@@ -101,6 +101,31 @@ def test_a_strong_penalty_takes_paths_and_nodes() -> None:
     assert [each.lam for each in strong] == [0.0, 5.0, 10.0]
     assert mild[-1].zero_paths == 0 < strong[-1].zero_paths == strong[-1].num_paths == 3
     assert len(strong[-1].zero_nodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("supernet", "given", "expected"),
+    [("darts", None, 0), ("demo", None, 2), ("demo", 0, 0), ("darts", 4, 4)],
+)
+def test_the_warm_up_is_shorter_than_the_search(supernet: str, given: int | None, expected: int) -> None:
+    """Of nine steps; a strong penalty takes all paths from the first step on that has one."""
+    settings = replace(SETTINGS, supernet=supernet, warmup_steps=given, lambda_step=50.0)
+    search = Search.start(problem(settings), settings)
+    assert search.architecture.param_groups[0]["warmup_steps"] == expected
+    _, epochs = found(settings)
+    assert [each.lam for each in epochs] == [0.0, 50.0, 100.0]
+    assert epochs[-1].zero_paths == 3
+
+
+def test_in_the_warm_up_there_is_no_penalty() -> None:
+    _, epochs = found(replace(SETTINGS, warmup_steps=6, lambda_step=50.0))
+    assert [each.lam for each in epochs] == [0.0, 0.0, 100.0]
+    assert [each.zero_paths for each in epochs] == [0, 0, 3]
+
+
+def test_a_long_search_has_the_warm_up_of_the_optimizers() -> None:
+    settings = replace(SETTINGS, supernet="demo", epochs=1000)
+    assert Search.start(problem(settings), settings).architecture.param_groups[0]["warmup_steps"] == 100
 
 
 @pytest.mark.parametrize("method", ["hapg", "adamhapg"])
@@ -131,11 +156,17 @@ def test_from_a_checkpoint_it_goes_on_bit_for_bit(method: str, tmp_path: Path) -
         (replace(SETTINGS, order="third"), "The order is one of first, second, got 'third'"),
         (replace(SETTINGS, batch_size=25), "between 1 and the 24 images of each half"),
         (replace(SETTINGS, epochs=0), "at least one epoch"),
+        (replace(SETTINGS, warmup_steps=9), "warmup_steps is 9, but the whole search has 9 steps"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: PathSettings, message: str) -> None:
     with pytest.raises(InputError, match=message):
         found(settings)
+
+
+def test_what_a_genotype_needs_shows_before_the_search() -> None:
+    with pytest.raises(InputError, match=r"got reduce; create the supernet with .* at least 3 cells"):
+        ImagePaths.build(replace(SETTINGS, cells=2, channels=2))
 
 
 def test_the_view_shows_every_weight() -> None:
