@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import fx, nn
 
-from autosubnet.capture import Inputs, Trace, capture, guess
+from autosubnet.capture import Inputs, Trace, capture
 from autosubnet.capture.flops import count_flops
-from autosubnet.errors import AutoSubnetWarning, GroupError, InputError
+from autosubnet.compiler import example_of, warn_of_constants
+from autosubnet.errors import GroupError, InputError
 from autosubnet.graph.dependency import DependencyGraph
 from autosubnet.graph.explain import explain
 from autosubnet.graph.groups import Group, Refusal
@@ -30,7 +30,6 @@ from autosubnet.selection import Latency, Selection
 from autosubnet.subnet import Report, construct
 from autosubnet.subnet.dead import removed_with
 from autosubnet.subnet.node_costs import flops_by_node
-from autosubnet.subnet.report import constant
 
 if TYPE_CHECKING:
     from autosubnet.viz import Explorer, Live, Picture
@@ -80,7 +79,7 @@ class AutoSubnet:
         required_inputs: Sequence[str] | None = None,
         architecture_weights: bool = False,
     ) -> None:
-        inputs, origin = _inputs(model, example_inputs)
+        inputs, origin = example_of(model, example_inputs)
         self.model = model
         self.paths: tuple[Group, ...] = ()
         self._trace: Trace = capture(model, inputs)
@@ -338,7 +337,7 @@ class AutoSubnet:
             VerificationError: the networks differ; nothing is returned.
         """
         subnet = construct(self._trace, check=verify)
-        _warn(subnet)
+        warn_of_constants(subnet)
         if out_dir is not None:
             from autosubnet.export import save
 
@@ -474,37 +473,6 @@ class AutoSubnet:
             f"AutoSubnet({type(self.model).__name__}: {kinds}; {len(self.graph.segments)} segments, "
             f"{len(self.groups)} groups, {len(self.refused)} refused{nothing})"
         )
-
-
-def remove_zeros(model: nn.Module, example_inputs: Any = None, *, verify: bool = True) -> fx.GraphModule:
-    """Compile away zeros that anyone made, and return the smaller network that returns the same.
-
-    Args:
-        model: any module; it is not changed.
-        example_inputs: as for :class:`AutoSubnet`.
-        verify: whether to run both and compare.
-
-    Raises:
-        InputError: no example inputs could be guessed.
-        CaptureError: the model cannot be turned into a graph.
-        NonFiniteError: a weight is NaN or infinite.
-        VerificationError: the networks differ; nothing is returned.
-    """
-    inputs, _ = _inputs(model, example_inputs)
-    subnet = construct(capture(model, inputs), check=verify)
-    _warn(subnet)
-    return subnet
-
-
-def _inputs(model: Any, example_inputs: Any) -> tuple[Inputs, str]:
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model is a {type(model).__name__}; pass a torch.nn.Module")
-    return (Inputs.of(example_inputs), "given") if example_inputs is not None else guess(model)
-
-
-def _warn(subnet: fx.GraphModule) -> None:
-    for output in subnet.meta["autosubnet"].constant_outputs:
-        warnings.warn(constant(output), AutoSubnetWarning, stacklevel=3)
 
 
 def _is_zero(parameters: Mapping[str, torch.Tensor], each: Any) -> bool:

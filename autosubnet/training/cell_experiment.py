@@ -10,7 +10,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from rich.console import Console
 
-from autosubnet.api import AutoSubnet, remove_zeros
+from autosubnet.api import AutoSubnet
+from autosubnet.compiler import remove_zeros
 from autosubnet.errors import InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.supernets import Genotype, RecurrentGenotype

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import fx
 
-from autosubnet.api import remove_zeros
+from autosubnet.compiler import remove_zeros
 from autosubnet.errors import AutoSubnetWarning, InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.training import measure
