@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shlex
 import sys
 import time
@@ -43,7 +44,7 @@ from autosubnet import AutoSubnet
 from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group
 from autosubnet.optim import H2SPG
-from autosubnet.supernets import DartsNetwork, Genotype, create, genotype, nodes
+from autosubnet.supernets import Darts, DartsNetwork, Genotype, create, genotype, nodes
 from autosubnet.supernets.darts_skeleton import EDGES, INNER, KINDS, SPACE
 from autosubnet.supernets.darts_space import Paths as CellPaths
 from autosubnet.training import loop, measure
@@ -254,7 +255,8 @@ def h2spg(task: Task, share: float) -> dict[str, Any]:
     optimizer = oto.h2spg(**OF_WEIGHTS, target_group_sparsity=share,
                           total_steps=loop.num_steps(data.train, batch_size, epochs))  # fmt: skip
     loop.train(oto.model, optimizer, data.train, epochs=epochs, batch_size=batch_size, clip=CLIP, title="H2SPG")
-    return of_operators(task, oto.construct_subnet(), optimizer, start)
+    counts = left_of(oto.model)
+    return {**of_operators(task, oto.construct_subnet(), optimizer, start), **counts}
 
 
 def joined(task: Task, share: float) -> dict[str, Any]:
@@ -279,6 +281,7 @@ def joined(task: Task, share: float) -> dict[str, Any]:
     search.architecture.derive()
     paths = [oto.model.get_parameter(part.name) for group in oto.paths for part in group.slices]
     zero = sum(not weight.any() for weight in paths)
+    counts = left_of(model, path_weights(oto))
     subnet = oto.construct_subnet()
     if subnet.meta["autosubnet"].constant_outputs:
         raise InputError("no path from the input to the output is left")
@@ -286,7 +289,46 @@ def joined(task: Task, share: float) -> dict[str, Any]:
         for name, weight in subnet.named_parameters():
             if name.startswith("path_weights."):
                 weight.fill_(1)
-    return {**of_operators(task, subnet, weights, start), "zero_weights": zero, "weights": len(paths)}
+    return {**of_operators(task, subnet, weights, start), **counts, "zero_weights": zero, "weights": len(paths)}
+
+
+def path_weights(oto: AutoSubnet) -> list[Tensor]:
+    """Return for each cell the weights of its paths ``(edges, operations)``, as those of a supernet that has them."""
+    found: dict[str, list[Tensor]] = {}
+    for group in oto.paths:
+        if sum_of := re.fullmatch(r"cells\.(\d+)\.add\w*", group.name):
+            mine = [oto.model.get_parameter(part.name).detach() for part in group.slices]
+            found.setdefault(sum_of[1], []).extend(mine)
+    return [torch.stack(each).view(len(EDGES), -1) for each in found.values()]
+
+
+def left_of(model: Darts, weights: Sequence[Tensor] | None = None) -> dict[str, Any]:
+    """Count what zeros leave of the cells of a supernet whose norms have weights, each cell by itself.
+
+    A path is zero where its last norm's weight and bias are, or its own weight; and where it reads a zero node, one
+    into which all paths are zero.
+    """
+    zero_nodes, names = 0, []
+    for number, cell in enumerate(model.cells):
+        alive = torch.tensor([[not_zero(each) for each in edge.children()] for edge in cell.edges.values()])
+        alive = alive.float() if weights is None else alive * weights[number]
+        left = SPACE.derive(f"cells.{number}", alive, tuple(SPACE.operations))
+        zero_nodes += len(INNER) - len(left)
+        names += [name for paths in left.values() for name, _ in paths]
+    total = len(model.cells) * len(EDGES) * len(SPACE.operations)
+    return {
+        "zero_paths": total - len(names),
+        "paths": total,
+        "zero_nodes": zero_nodes,
+        "nodes": len(model.cells) * len(INNER),
+        "skips": names.count("skip_connect") / max(1, len(names)),
+    }
+
+
+def not_zero(operation: nn.Module) -> bool:
+    """Whether an operation returns anything: what ends in a norm does not where weight and bias are zero."""
+    norms = [each for each in operation.modules() if isinstance(each, nn.BatchNorm2d)]
+    return not norms or any(bool(each.any()) for each in norms[-1].parameters())
 
 
 def of_operators(task: Task, subnet: nn.Module, optimizer: H2SPG, start: float) -> dict[str, Any]:

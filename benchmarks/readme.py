@@ -284,7 +284,11 @@ def cells() -> str:
             zero = f"{row['groups']} groups"
             if "weights" in row:
                 zero += f", {row['zero_weights']} of {row['weights']} weights"
-            lines.append(f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {zero} | | |")
+            nodes = skips = ""  # of results that were taken when they were not counted
+            if "paths" in row:
+                zero += f", {row['zero_paths']} of {row['paths']}"
+                nodes, skips = f"{row['zero_nodes']} of {row['nodes']} ", f"{row['skips']:.0%} "
+            lines.append(f"| {name} | {row['accuracy']:.2%} | {row['num_params']:,} | {zero} | {nodes}| {skips}|")
             continue
         zero = f"{row['zero_paths']} of {row['paths']}"
         lines.append(

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from autosubnet import AutoSubnet
 from autosubnet.supernets import DartsRnnNetwork, Genotype, create, nodes
 from autosubnet.training import measure
 
@@ -121,6 +122,33 @@ def test_single_paths(modules: dict[str, ModuleType]) -> None:
         4: (("skip_connect", 0), ("skip_connect", 3)),
         5: (("max_pool_3x3", 0), ("skip_connect", 1)),
     }
+
+
+@torch.no_grad()
+def test_what_zeros_leave_of_cells(modules: dict[str, ModuleType]) -> None:
+    """Into node 2 of a reduction cell nothing comes; of what reads it nothing is left, an identity neither."""
+    cells = modules["cells"]
+    model = create("darts", channels=2, cells=3, in_channels=1)
+    whole = {"zero_paths": 0, "paths": 3 * 98, "zero_nodes": 0, "nodes": 12, "skips": 1 / 7}
+    assert cells.left_of(model) == whole
+    cell = model.cells[1]
+    for operation in (*cell.edges["0_2"].children(), *cell.edges["1_2"].children()):
+        norm = [each for each in operation.modules() if isinstance(each, torch.nn.BatchNorm2d)][-1]
+        norm.weight.zero_()
+        norm.bias.zero_()
+    assert cells.left_of(model) == {**whole, "zero_paths": 5 * 7, "zero_nodes": 1}
+    norm.bias[0] = 1.0  # of the last of fourteen paths
+    assert cells.left_of(model) == {**whole, "zero_paths": 13, "skips": (3 * 14 - 2) / (3 * 98 - 13)}
+    oto = AutoSubnet(model, torch.randn(2, 1, 8, 8), architecture_weights=True)
+    found = cells.path_weights(oto)
+    assert [tuple(each.shape) for each in found] == [(14, 7)] * 3
+    names = list(cells.SPACE.operations)
+    column = names.index("skip_connect")
+    last = next(group for group in oto.paths if group.name.startswith("cells.2.add"))
+    oto.model.get_parameter(last.slices[7 + column].name).zero_()  # from the second input into node 2
+    found = cells.path_weights(oto)
+    assert [(int(row), int(place)) for row, place in (found[2] == 0).nonzero()] == [(1, column)]
+    assert cells.left_of(model, found) == {**whole, "zero_paths": 14, "skips": (3 * 14 - 3) / (3 * 98 - 14)}
 
 
 def test_random_cells_are_as_large(modules: dict[str, ModuleType]) -> None:
