@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
+from group_lasso import _group_lasso as oracle
 
 from autosubnet.optim import prox_group_l2, prox_l1, prox_sgl
 
 from .test_prox_oracles import COUNT, GROUPS, PROBLEMS, SIZES, problem
-
-oracle = pytest.importorskip("group_lasso._group_lasso", reason="group-lasso of the extra dev is not installed")
 
 
 @pytest.mark.parametrize("each", [False, True], ids=["a step size", "a step size for each group"])
