@@ -3,8 +3,8 @@
 A zero that is claimed too few is harmless where a claim removes something. Where the question is whether a group
 has to stay, it is not: behind memory that is written in place, an operator without a rule, or a comparison, a
 product may be zero though no rule says so, and nothing depends on its other factor any more. And what is left of a
-sequence of which one entry no longer depends on an input may be that entry. A choice by a condition that no longer
-depends on anything may be the same everywhere.
+sequence of which one entry no longer depends on an input may be that entry. What is moved to where no rule tells may
+be the part that is zero. A choice by a condition that no longer depends on anything may be the same everywhere.
 """
 
 from __future__ import annotations
