@@ -24,7 +24,9 @@ class AttributeMemory:
     def __init__(self, model: nn.Module, left: list[torch.Tensor]) -> None:
         self.model = model
         self.left = left
-        self.paths = {id(tensor): path for path, tensor in attributes_of(model)}
+        before = list(attributes_of(model))
+        self.before = [tensor for _, tensor in before]  # alive, so that no other can get the identity of one
+        self.paths = {id(tensor): path for path, tensor in before}
 
     def require_no_state(self, run: Recording) -> None:
         """Refuse what the run has read that an earlier call had computed, or that it has replaced.

@@ -169,8 +169,8 @@ class Choice(Broadcast):
 
     def chosen(self, call: Call) -> tuple[fx.Node, tuple[Any, ...]] | None:
         """By the condition of ``where``."""
-        condition, *operands = call.node.args
-        return (condition, tuple(operands)) if self.first and len(operands) > 1 else None  # type: ignore[return-value]
+        condition, *operands = (call.argument(*each) for each in ((0, "condition"), (1, "input"), (2, "other")))
+        return (condition, tuple(operands)) if self.first and operands[1] is not None else None
 
     def why_not_zero(self, call: Call) -> str:
         """Something else may be taken."""

@@ -53,11 +53,12 @@ class Filled(Fresh):
 
     Args:
         position: of the number among the arguments.
+        name: of that argument.
     """
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, name: str = "fill_value") -> None:
         super().__init__()
-        self.position = position
+        self.position, self.name = position, name
 
     def edges(self, call: Call) -> tuple[fx.Node, ...]:
         """The number, where that is computed."""
@@ -69,7 +70,7 @@ class Filled(Fresh):
         return is_plain(self._number(call)) and not np.any(self._number(call))
 
     def _number(self, call: Call) -> Any:
-        return call.argument(self.position, "fill_value")
+        return call.argument(self.position, self.name)
 
 
 class FilledLike(Filled, FreshLike):
@@ -90,7 +91,7 @@ register(FilledLike(1), functions=[torch.full_like])
 register(FreshLike(random=True), functions=[torch.rand_like, torch.randn_like, torch.randint_like])
 register(Fresh(blank=True), functions=[torch.zeros], methods=["new_zeros"])
 register(Fresh(), functions=[torch.ones, torch.empty], methods=["new_ones", "new_empty"])
-register(Filled(0), functions=[torch.tensor])
+register(Filled(0, "data"), functions=[torch.tensor])
 register(Filled(1), functions=[torch.full])
 register(Filled(2), methods=["new_full"])
 register(Fresh(random=True), functions=[torch.rand, torch.randn, torch.randint, torch.randperm])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from capture import test_attributes, test_gradients, test_models, test_sharing
 from graph import test_suspicion, test_written
-from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify
+from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify, test_verify_buffers
 from subnet.checks import left
 
 from autosubnet.errors import AutoSubnetError
@@ -70,7 +70,7 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
     (test_attributes.test_state_is_refused_by_name, "*", "an attribute is a constant"),
     (test_attributes.test_what_is_no_state_is_followed, "a*", "what is left is state"),
     (test_attributes.test_what_an_attribute_holds_is_as_it_was, "*", "who holds a list holds all"),
-    (test_verify.test_rounding_in_statistics_is_no_difference, "*", "rounding is a difference"),
+    (test_verify_buffers.test_rounding_in_statistics_is_no_difference, "*", "rounding is a difference"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*inf*", "infinity is a number"),
     (test_verify.test_weights_that_are_no_numbers_are_refused, "*nan*", "NaN is not infinite"),
     (test_models.test_lazy_modules_are_refused_by_name, "*", "every parameter has values"),
@@ -104,7 +104,7 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
         if each.endswith("batch")
     ),
     (test_written.test_what_a_module_returns_by_name_is_as_dead_as_all_of_it, "*", "a name may mean anything"),
-    (test_verify.test_buffers_that_differ_after_training_are_caught, "*", "what is returned is all there is"),
+    (test_verify_buffers.test_buffers_that_differ_after_training_are_caught, "*", "what is returned is all there is"),
     (test_verify.test_a_hook_that_keeps_something_elsewhere_is_named, "*", "the graph shows all"),
     (test_by_mode.test_a_copy_lists_its_parameters_in_the_same_order, "*", "the order of parameters is no matter"),
 ]

@@ -180,7 +180,16 @@ def test_zeros_made_out_of_nothing_connect_nothing(name: str) -> None:
     assert not AutoSubnet(Four(body), torch.randn(3, 4)).is_valid(removed)
 
 
-@pytest.mark.parametrize("made", [torch.ones_like, lambda x: torch.full((1, 4), 2.0), lambda x: torch.tensor(0.5)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        torch.ones_like,
+        lambda x: torch.full((1, 4), 2.0),
+        lambda x: torch.tensor(0.5),
+        lambda x: torch.tensor(data=0.5),
+        lambda x: torch.full((1, 4), fill_value=0.5),
+    ],
+)
 def test_what_is_made_and_not_zero_does(made: Callable[[Tensor], Tensor]) -> None:
     body = BLANK["product"][0]
     assert not AutoSubnet(Four(body), torch.randn(3, 4)).is_valid(["b"])

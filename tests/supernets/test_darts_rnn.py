@@ -415,7 +415,7 @@ def test_cells_of_another_form(cell: Any, message: str) -> None:
 
 def test_what_is_no_text() -> None:
     with pytest.raises(InputError, match="A genotype is read from a text of JSON, got None"):
-        RecurrentGenotype.from_json(None)  # type: ignore[arg-type]
+        RecurrentGenotype.from_json(None)  # type: ignore[arg-type]  # what it refuses
 
 
 def test_models_without_a_genotype() -> None:
