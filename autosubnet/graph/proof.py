@@ -160,11 +160,11 @@ class Prover:
         return self.view.parameters[name].requires_grad
 
     def _not_finite(self, undo: Undo) -> str | None:
-        """Say which operator gets zeros at which it, or its gradient, is not finite."""
+        """Say which operator gets zeros at which it, or its gradient, jumps or is not finite."""
         for pole in self.propagation.changed(undo):
             if pole in self.view.poles and self.propagation.masks[pole].any():
                 node = self.view.poles[pole]
-                return f"{described(node)}: at zero, its value or its gradient is not finite"
+                return f"{described(node)}: at zero, its value or its gradient jumps or is not finite"
         return None
 
     def _blame(self, vertices: list[fx.Node]) -> str:

@@ -115,7 +115,7 @@ class GraphView:
 
     @cached_property
     def poles(self) -> dict[fx.Node, fx.Node]:
-        """Tensors that no operator may get zeros of, each with one that is then not finite."""
+        """Tensors that no operator may get zeros of, each with one that then jumps or is not finite."""
         return {pole: node for node, call in self.calls.items() for pole in self.rules[node].poles(call)}
 
     def owner(self, value: Value) -> str | None:

@@ -154,6 +154,30 @@ class Quotient(Broadcast):
         return "its numerator is not zero"
 
 
+class Signed(Broadcast):
+    """Tells minus zero from zero: arc tangent of two sides, copysign, signbit."""
+
+    def zeros(self, call: Call, zeros: ZerosOf) -> Mask:
+        """Nothing is zero."""
+        return known(call, False)
+
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """None: what is always zero may change its sign."""
+        return call.nothing_known()
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """All operands."""
+        return tuple(call.operands)
+
+    def tells_sign(self, call: Call) -> bool:
+        """Always."""
+        return True
+
+    def why_not_zero(self, call: Call) -> str:
+        """It depends on the sign of a zero."""
+        return "it tells minus zero from zero"
+
+
 class Choice(Broadcast):
     """Takes each entry from one of its operands: maximum, minimum, where."""
 
@@ -248,6 +272,11 @@ register(Sum(-1), functions=[operator.sub, torch.sub, torch.subtract], methods=[
 register(Sum(-1, swapped=True), functions=[torch.rsub])
 register(Product(), functions=[operator.mul, torch.mul, torch.multiply], methods=["mul", "multiply"])
 register(Quotient(), functions=[operator.truediv, torch.div], methods=["div", "true_divide"])
+register(
+    Signed(),
+    functions=[torch.atan2, torch.arctan2, torch.copysign, torch.signbit],
+    methods=["atan2", "arctan2", "copysign", "signbit"],
+)
 register(Choice(), functions=[torch.maximum, torch.minimum], methods=["maximum", "minimum"])
 register(Lerp(), functions=[torch.lerp], methods=["lerp"])
 register(Choice(1), functions=[torch.where])

@@ -108,8 +108,9 @@ def is_plain(setting: Any) -> bool:
 
 
 def pair(value: Any, length: int) -> Sequence[Any]:
-    """Return a setting such as a stride as one value a dimension."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * length
+    """Return a setting such as a stride as one value a dimension; torch takes a list of one for all of them as well."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return values * length if len(values) == 1 else values
 
 
 def _seen(info: Any) -> Any:

@@ -111,8 +111,12 @@ class Rule:
         return ()
 
     def poles(self, call: Call) -> tuple[fx.Node, ...]:
-        """Return operands at whose zeros its value or its gradient is not finite: what it divides by, say."""
+        """Return operands at whose zeros its value or its gradient jumps or is not finite: what it divides by, say."""
         return ()
+
+    def tells_sign(self, call: Call) -> bool:
+        """Whether its value at a pole is finite, and another for minus zero than for zero."""
+        return False
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """Return which indices go together (channel transfer); what is not named cannot be cut."""

@@ -19,6 +19,8 @@ def make_plan(view: GraphView, zeros: dict[str, Mask]) -> Plan:
         zeros: masks of the parameters that have zeros, by name.
     """
     propagation = Propagation(view, zeros)
+    if seen := _told_by_sign(propagation):
+        propagation = Propagation(view, {name: mask for name, mask in zeros.items() if name not in seen})
     uncuttable: set[Place] = set()
     while True:
         erasure = erase(propagation, uncuttable)
@@ -27,6 +29,21 @@ def make_plan(view: GraphView, zeros: dict[str, Mask]) -> Plan:
             uncuttable |= failed  # these blocks stay as explicit zeros; all else is decided again
         elif not propagation.changed(propagation.update(going(plan))):
             return plan  # else something went for zeros that stay, and training would go on from those
+
+
+def _told_by_sign(propagation: Propagation) -> set[str]:
+    """Return parameters from which zeros come that an operator tells from minus zero: they are computed as before."""
+    view = propagation.view
+    found = [
+        pole
+        for node, call in view.calls.items()
+        if view.rules[node].tells_sign(call)
+        for pole in view.rules[node].poles(call)
+        if propagation.masks[pole].any()
+    ]
+    for node in found:  # and all that they are computed from
+        found += [each for each in node.all_input_nodes if each not in found]
+    return {name for node in found for name in view.variables[node]}
 
 
 def _failed(plan: Plan) -> set[Place]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from autosubnet.capture import Inputs, Trace, others
-from autosubnet.capture.resize import RESIZES
+from autosubnet.capture import Trace
 from autosubnet.capture.trace import Mode, outputs_of
 from autosubnet.errors import VerificationError
 from autosubnet.subnet.precision import Pair, pairs
+from autosubnet.subnet.reference import runs_in_eval, runs_in_training
 from autosubnet.subnet.running import Draws, run
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -54,9 +53,9 @@ def _verified(trace: Trace, pair: Pair, draws: Draws | None, kept: Kept | None) 
     model, network, inputs, dtype = pair.model, pair.network, pair.inputs, pair.dtype
     worst, worst_relative = 0.0, 0.0
     for training in (False, True) if draws else (False,):
-        for each in _for_training(inputs, trace) if training else _variants(model, inputs, trace):
-            order = draws if draws and training else "in order"
-            expected = run(model, each, training, order)
+        order = draws if draws and training else "in order"
+        runs = runs_in_training(model, inputs, trace, order) if training else runs_in_eval(model, inputs, trace)
+        for each, expected in runs:
             try:
                 actual = run(network, each, training, order)
             except Exception as error:
@@ -78,7 +77,7 @@ def _difference(
 ) -> tuple[float, float]:
     """Return the absolute difference of outputs, and the relative one; refuse one that is too large."""
     for number, leaf in enumerate(expected):
-        if leaf.numel() and not _is_whole(leaf) and not torch.isfinite(leaf).any():
+        if leaf.numel() and not _is_whole(leaf) and not torch.isfinite(_reals(leaf)).any():
             raise VerificationError(
                 f"{_output(trace, mode, number)} of the model holds no finite number on the example inputs, so "
                 f"nothing can be compared; pass inputs on which it does, or mend its buffers"
@@ -174,44 +173,3 @@ def _is_whole(tensor: torch.Tensor) -> bool:
 def _reals(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.dequantize() if tensor.is_quantized else tensor.to_dense()
     return (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).double()
-
-
-def _variants(model: nn.Module, inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
-    yield inputs
-    batch = inputs.batch()
-    frozen = any(each.startswith("batch size") for each in trace.frozen)
-    if batch is not None and not frozen:
-        yield others(inputs, batch + 1)
-    if any(each.startswith(("a size: at other sizes", "values: ")) for each in trace.frozen):
-        return
-    shapes = [tensor.shape for tensor in inputs.tensors()]
-    resized = [others(inputs, None, resize=resize) for resize in RESIZES]
-    if not any(each.startswith("a size") for each in trace.frozen):  # else only at what capture has compared
-        resized.insert(0, inputs.map(_larger))
-    unlike = [each for each in resized if [tensor.shape for tensor in each.tensors()] != shapes]
-    yield from islice((each for each in unlike if _accepts(model, each)), 1)
-
-
-def _for_training(inputs: Inputs, trace: Trace) -> Iterator[Inputs]:
-    """Eight examples or more, where the model takes them: batch statistics over fewer magnify rounding."""
-    batch = inputs.batch()
-    if any(each.startswith("values: ") for each in trace.frozen):
-        yield inputs
-        return
-    frozen = batch is None or any(each.startswith("batch size") for each in trace.frozen)
-    yield others(inputs, None if frozen else max(8, (batch or 0) + 1))
-
-
-def _larger(tensor: torch.Tensor) -> torch.Tensor:
-    """An image half as large again; anything else as it is."""
-    if tensor.ndim != 4 or not tensor.is_floating_point():
-        return tensor
-    return nn.functional.interpolate(tensor, scale_factor=1.5)
-
-
-def _accepts(model: nn.Module, inputs: Inputs) -> bool:
-    try:
-        run(model, inputs, training=False)
-    except Exception:  # noqa: BLE001  # the model is the user's: whatever it raises means that it refuses
-        return False
-    return True

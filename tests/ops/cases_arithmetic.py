@@ -52,6 +52,10 @@ CASES = [
     Case(torch.div, lambda m, a, b: torch.div(a, 3, rounding_mode="floor")),
     unary("div", 2.5),
     unary("true_divide", 2.5),
+    *(binary(each, keeps=False) for each in (torch.atan2, torch.arctan2, torch.copysign)),
+    *(binary(each, keeps=False) for each in ("atan2", "arctan2", "copysign")),
+    unary(torch.signbit, keeps=False),
+    unary("signbit", keeps=False),
     # choices
     binary(torch.lerp, 0.3),
     binary("lerp", 0.3),

@@ -33,6 +33,8 @@ REDUCTIONS = [torch.sum, torch.mean, torch.amax, torch.amin]
 CASES = [
     *(case for dims in SHAPES for case in _pools(dims)),
     Case(F.max_pool2d, lambda m, a, b: F.max_pool2d(a, 2, 1, 1, 3), note="dilated, padded", keeps=False),
+    *(Case(each, lambda m, a, b, each=each: each(a, [2], [1]), note="lists of one")
+      for each in (F.avg_pool2d, F.max_pool2d)),
     Case(nn.MaxPool2d, lambda m, a, b: m.op(a), parts=lambda: {"op": nn.MaxPool2d(2, return_indices=True)},
          note="indices"),
     of_module(lambda: nn.Upsample(scale_factor=2)),

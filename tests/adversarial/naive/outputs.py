@@ -30,8 +30,8 @@ from .mutant import Mutant, always, never, no
 
 # Their packages export functions of the same names.
 capture = import_module("autosubnet.capture.capture")
-construct, erase, going, verify = (
-    import_module(f"autosubnet.subnet.{name}") for name in ("construct", "erase", "going", "verify")
+construct, erase, going, reference, verify = (
+    import_module(f"autosubnet.subnet.{name}") for name in ("construct", "erase", "going", "reference", "verify")
 )
 
 
@@ -207,7 +207,7 @@ MUTANTS = [
     Mutant("what is left is state", ((recording.Recording, "reads_input", always),)),
     Mutant("who holds a list holds all", ((preserve, "_hold", no), (preserve, "attributes_of", no))),
     Mutant("rounding is a difference", ((verify, "_require_same_buffers", relative_buffers),)),
-    Mutant("draws follow each other", ((verify, "run", in_order),)),
+    Mutant("draws follow each other", ((verify, "run", in_order), (reference, "run", in_order))),
     Mutant("what is held fixed is no matter", ((trace.Trace, "notes", ()),)),
     Mutant("the graph shows all", ((verify, "_out_of_sight", no),)),
     Mutant("what cannot be followed is alive", ((suspicion, "_suspected", as_proved),)),
