@@ -13,7 +13,7 @@ from torch import fx
 
 from autosubnet.ops.call import Call, is_tensor, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, uniform, with_ndim
+from autosubnet.ops.masks import Mask, MaskTree, uniform, varies, with_ndim
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Alias, Free, Replace, Rule, Tie, ZerosOf, known
 from autosubnet.ops.sizes import Expression, Sizes, sizes_of
@@ -196,6 +196,10 @@ class Choice(Broadcast):
         condition, *operands = (call.argument(*each) for each in ((0, "condition"), (1, "input"), (2, "other")))
         return (condition, tuple(operands)) if self.first and operands[1] is not None else None
 
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where the condition may pass over all but what is claimed."""
+        return passes_over(call, self.chosen(call), masks)
+
     def why_not_zero(self, call: Call) -> str:
         """Something else may be taken."""
         return "it may take an entry that is not zero"
@@ -224,6 +228,10 @@ class MaskedFill(Broadcast):
     def chosen(self, call: Call) -> tuple[fx.Node, tuple[Any, ...]]:
         """By the mask."""
         return call.argument(1, "mask"), (call.input, call.argument(2, "value"))
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where the mask may fill all but what is claimed."""
+        return passes_over(call, self.chosen(call), masks)
 
 
 class AddProduct(Broadcast):
@@ -265,6 +273,16 @@ class Compare(Broadcast):
     def why_not_zero(self, call: Call) -> str:
         """One of two zeros may be."""
         return "it compares, and what it finds of zeros may be true"
+
+
+def passes_over(call: Call, chosen: tuple[fx.Node, tuple[Any, ...]] | None, masks: ZerosOf) -> bool:
+    """Whether a part is claimed of an operand along dimensions in which a condition may take another part."""
+    if chosen is None:
+        return False
+    condition, operands = chosen
+    ndim = len(call.shape)
+    told_apart = [ndim - back for back, size in enumerate(reversed(shape_of(condition)), 1) if size != 1]
+    return any(varies(with_ndim(masks(each), ndim), told_apart) for each in operands if isinstance(each, fx.Node))
 
 
 register(Sum(1), functions=[operator.add, torch.add], methods=["add"])

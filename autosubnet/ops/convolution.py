@@ -12,10 +12,10 @@ from torch import fx, nn
 
 from autosubnet.ops.call import Call, Value, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree, all_over, along
+from autosubnet.ops.masks import Mask, MaskTree, all_over, along, varies
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
-from autosubnet.ops.sizes import Expression, Sizes, apply, has_fixed_shape, windows
+from autosubnet.ops.sizes import Expression, Sizes, apply, has_fixed_shape, reads_all, windows
 
 
 class Convolution(Rule):
@@ -54,6 +54,17 @@ class Convolution(Rule):
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Channel o is constant if, for each i, x[i] is or w[o, i] is zero."""
         return affine_constants(self, call, call.tensor("bias", 2), self._weight(call), constants, zeros)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part of an image is claimed, and no window may lie over the rest."""
+        mask = masks(call.input)
+        return varies(mask, range(mask.ndim - self.dims, mask.ndim)) and self._skips(call)
+
+    def _skips(self, call: Call) -> bool:
+        if call.setting("padding", 4, 0) == "same":
+            return False  # which comes with steps of one
+        settings = self._geometry(call)
+        return settings is None or not all(map(reads_all, shape_of(call.input)[-self.dims :], *settings))
 
     def demands(self, call: Call) -> Iterable[tuple[fx.Node, int, int]]:
         """As many input channels as the weight has."""
@@ -152,6 +163,9 @@ class TransposedConvolution(Convolution):
         inputs, outputs = shape_of(call.input)[1], call.shape[1] // groups
         full = np.broadcast_to(kernel, (inputs, outputs)).reshape(groups, inputs // groups, outputs)
         return full.transpose(0, 2, 1).reshape(groups * outputs, inputs // groups)
+
+    def _skips(self, call: Call) -> bool:
+        return True  # padding is what is cut off
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """(n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1 along each dimension."""

@@ -180,6 +180,12 @@ class Softmax(Rule):
 class PReLU(KeepsZero):
     """PReLU has one slope for all channels (dimension 1) or one for each."""
 
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where the input is, or nowhere, if slopes are computed from something that is not."""
+        weight = call.tensor("weight", 1)
+        fixed = not isinstance(weight, fx.Node) or constants(weight).all()
+        return constants(call.input) if fixed else known(call, False)
+
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """The slopes go with the channels."""
         yield from tie_all(call, call.input)

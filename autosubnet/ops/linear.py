@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from autosubnet.ops.call import Call, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import Mask, MaskTree
+from autosubnet.ops.masks import Mask, MaskTree, varies
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, affine_constants, known
 from autosubnet.ops.sizes import Expression, Sizes, has_fixed_shape
@@ -95,6 +95,11 @@ class Embedding(Rule):
             return known(call, False)
         columns = zeros(weight).all(axis=0)
         return columns.reshape((1,) * (len(call.shape) - 1) + columns.shape)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part of the rows is claimed of a table that is computed."""
+        weight = call.tensor("weight", 1)
+        return weight is not None and varies(masks(weight), [0])
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """Those of the indices, and the width."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch import fx, nn
 
 from autosubnet.ops.call import Call, is_plain, pair, shape_of
 from autosubnet.ops.kind import Kind
-from autosubnet.ops.masks import MaskTree, collapse, is_zero
+from autosubnet.ops.masks import MaskTree, collapse, is_zero, varies
 from autosubnet.ops.registry import register
 from autosubnet.ops.rule import Free, Rule, Tie, ZerosOf, filled, moved
-from autosubnet.ops.sizes import Expression, Sizes, apply, windows
+from autosubnet.ops.sizes import Expression, Sizes, apply, reads_all, windows
 
 
 class Spatial(Rule):
@@ -39,6 +39,15 @@ class Spatial(Rule):
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
         """Where everything that is mixed is."""
         return moved(self, call, constants)
+
+    def blurs(self, call: Call, masks: ZerosOf) -> bool:
+        """Where a part is claimed along the dimensions that are mixed, and another part may be passed over."""
+        mask = masks(call.input)
+        return varies(mask, range(mask.ndim - (self.dims or mask.ndim - 2), mask.ndim)) and self.skips(call)
+
+    def skips(self, call: Call) -> bool:
+        """Whether there may be entries that it does not read."""
+        return True
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """All but the dimensions that are mixed."""
@@ -65,6 +74,11 @@ class Window(Spatial):
             return call.nothing_known()
         return super().zeros(call, zeros)
 
+    def skips(self, call: Call) -> bool:
+        """Where an entry lies in no window."""
+        settings, count = self._geometry(call), self.dims or 1
+        return settings is None or not all(map(reads_all, shape_of(call.input)[-count:], *settings))
+
     def _reach(self, padding: Any, dilation: Any) -> bool:
         count = self.dims or 1
         return all(p == 0 or d == 1 for p, d in zip(pair(padding, count), pair(dilation, count), strict=True))
@@ -72,20 +86,30 @@ class Window(Spatial):
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """As many as windows fit."""
         count = self.dims or len(call.shape) - 2
+        settings = self._geometry(call)
+        given, lead = sizes.of(call.input), len(call.shape) - count
+        ceil = bool(call.setting("ceil_mode", 5 if self.maximum else 4, False))
+        if settings is None:
+            return [*given[:lead], *[None] * count]
+        spatial = [windows(given[lead + d], *(each[d] for each in settings), ceil=ceil) for d in range(count)]
+        return [*given[:lead], *spatial]
+
+    def _geometry(self, call: Call) -> list[Sequence[int]] | None:
+        """Return kernel, stride, padding and dilation along each dimension; ``None`` if one is computed."""
         kernel = call.setting("kernel_size", 1)
         dilation = call.setting("dilation", 4, 1) if self.maximum else 1
         settings = [kernel, call.setting("stride", 2) or kernel, call.setting("padding", 3, 0), dilation]
-        given, lead = sizes.of(call.input), len(call.shape) - count
-        ceil = bool(call.setting("ceil_mode", 5 if self.maximum else 4, False))
         if not all(map(is_plain, settings)):
-            return [*given[:lead], *[None] * count]
-        along = [pair(each, count) for each in settings]
-        spatial = [windows(given[lead + d], *(each[d] for each in along), ceil=ceil) for d in range(count)]
-        return [*given[:lead], *spatial]
+            return None
+        return [pair(each, self.dims or len(call.shape) - 2) for each in settings]
 
 
 class Adaptive(Spatial):
     """Pooling to a given size."""
+
+    def skips(self, call: Call) -> bool:
+        """Windows meet."""
+        return False
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The given size; where that is ``None``, the input's."""

@@ -154,6 +154,12 @@ def windows(
     return apply(operator.add, apply(operator.floordiv, apply(operator.add, size, span + rounding), stride), 1)
 
 
+def reads_all(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+    """Return whether each of ``size`` entries lies in some window."""
+    starts = range(-padding, size + padding - dilation * (kernel - 1), stride)
+    return {start + step * dilation for start in starts for step in range(kernel)} >= set(range(size))
+
+
 def leaves(expressions: Iterable[Expression]) -> Iterator[Size | Number]:
     """Yield what the expressions read off live nodes."""
     for each in expressions:

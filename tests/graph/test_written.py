@@ -232,6 +232,16 @@ MOVED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pad": lambda a, b: F.pad(torch.cat([a, b], 1), (1, 0))[:, 1:5],
     "select": lambda a, b: torch.stack([a, b], 1).select(1, 0),
     "slice of the batch": lambda a, b: torch.cat([b, a])[a.shape[0] :],
+    "resize": lambda a, b: F.interpolate(torch.stack([a, b], -1), 1)[..., 0],
+    "steps of a convolution": lambda a, b: F.conv1d(torch.stack([a, b], -1), torch.eye(4)[..., None], stride=2)[..., 0],
+    "transposed convolution": lambda a, b: F.conv_transpose1d(
+        torch.stack([a, b, b], -1), torch.eye(4)[..., None].repeat(1, 1, 2), stride=2, padding=2
+    )[..., 0],
+    "steps of a maximum": lambda a, b: F.max_pool1d(torch.stack([a, b], -1), 1, 2)[..., 0],
+    "end of an average": lambda a, b: F.avg_pool1d(torch.stack([a, a, b], -1), 2)[..., 0],
+    "rows of a table": lambda a, b: F.embedding(torch.zeros(a.shape[0], dtype=torch.long), torch.stack([a, b]).mean(1)),
+    "where": lambda a, b: torch.where(torch.tensor([True, False]), torch.stack([a, b], -1), 0.0).sum(-1),
+    "masked_fill": lambda a, b: torch.stack([a, b], -1).masked_fill(torch.tensor([False, True]), 0.0).sum(-1),
     "another dtype": lambda a, b: torch.stack([a, b]).view(torch.int32).view(torch.float32)[0],
 }
 FOLLOWED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -255,6 +265,25 @@ def test_what_is_moved_is_as_dead_as_it_was(name: str) -> None:
 def test_what_lies_beside_it_is_alive(name: str) -> None:
     move = FOLLOWED[name]
     assert AutoSubnet(Four(lambda m, x: m.c(x) * move(m.a(x) * x, m.b(x) * x)), torch.randn(3, 4)).is_valid(["b"])
+
+
+MIXED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "average": lambda a, b: F.avg_pool1d(torch.stack([a, b], -1), 2)[..., 0],
+    "maximum": lambda a, b: F.max_pool1d(torch.stack([a, b, b], -1), 3, 2, 1)[..., 0],
+    "adaptive": lambda a, b: F.adaptive_avg_pool1d(torch.stack([a, b, b], -1), 1)[..., 0],
+    "convolution": lambda a, b: F.conv1d(torch.stack([a, b], -1), torch.ones(4, 4, 2), stride=2)[..., 0],
+    "convolution of the same size": lambda a, b: F.conv1d(torch.stack([a, b], -1), torch.ones(4, 4, 3), padding="same")[
+        ..., 0
+    ],
+    "where": lambda a, b: torch.where(torch.tensor([[True], [False]]).repeat(2, 1), torch.stack([a, b], -1), 0).sum(-1),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_reads_all_reads_the_living(name: str) -> None:
+    oto = AutoSubnet(Four(lambda m, x: m.c(x) * MIXED[name](m.a(x) * x, m.b(x) * x)), torch.randn(3, 4))
+    assert oto.is_valid(["a"])
+    assert not oto.is_valid(["a", "b"])
 
 
 class Named(nn.Module):

@@ -23,7 +23,17 @@ from autosubnet.capture import (
 )
 from autosubnet.errors import NonFiniteError, VerificationError
 from autosubnet.graph import suspicion, validity, written
-from autosubnet.ops import arithmetic, assignment, creation, layout, linear, reshape, slicing
+from autosubnet.ops import (
+    arithmetic,
+    assignment,
+    convolution,
+    creation,
+    layout,
+    linear,
+    reduction,
+    reshape,
+    slicing,
+)
 from autosubnet.subnet import dual, effects
 
 from .mutant import Mutant, always, never, no
@@ -83,7 +93,18 @@ def relative_buffers(expected: Any, actual: Any, kept: Any, dtype: Any) -> None:
             raise VerificationError(f"buffer {name!r} differs")
 
 
-MOVERS = (layout.Layout, layout.Selection, layout.Pad, reshape.Reshape, slicing.GetItem)
+MOVERS = (
+    layout.Layout,
+    layout.Selection,
+    layout.Pad,
+    reshape.Reshape,
+    slicing.GetItem,
+    reduction.Spatial,
+    linear.Embedding,
+    convolution.Convolution,
+    arithmetic.Choice,
+    arithmetic.MaskedFill,
+)
 
 
 def as_it_is(view: Any) -> Any:
