@@ -49,7 +49,8 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
     paths = _paths(GraphView(trace))
     if not paths:
         raise InputError(
-            "architecture_weights needs paths that meet: this model has no sum and no concatenation of them"
+            "architecture_weights needs paths that meet in a sum (+, -, add, addcmul) or in a cat or stack, and this "
+            "model has none; other operators in which tensors meet, such as lerp and addmm, get no weights"
         )
     graph = copy.deepcopy(trace.graph)
     copied = dict(zip(trace.graph.nodes, graph.nodes, strict=True))

@@ -180,6 +180,13 @@ def test_nothing_that_is_left_is_a_sentence(tmp_path: Path) -> None:
     [
         (["search", "demo", "--alpha", "1"], "--alpha says nothing to --method h2spg"),
         (["search", "darts", "--method", "hapg", "--flops", "5"], "--flops says nothing to --method hapg"),
+        (["search", "darts", "--method", "hapg", "--size", "3"], "size says nothing to darts; leave it out"),
+        (
+            ["search", "darts_rnn", "--method", "hapg", "--data", "digits"],
+            "data says nothing to darts_rnn; leave it out",
+        ),
+        (["search", "timm:resnet18", "--method", "hapg", "--cells", "4"], "cells says nothing to timm:resnet18"),
+        (["search", "darts_rnn"], "darts_rnn reads texts, and its paths are searched; pass --method adamhapg or hapg"),
         (["search", "darts", "--method", "hapg", "--order", "third"], "Input should be 'first' or 'second'"),
         (["search", "darts", "--method", "hapg", "--space", "outer"], "Input should be 'full' or 'cherry_picked'"),
         (

@@ -36,7 +36,7 @@ _OPERATORS, _PATHS = "Search over operators (h2spg)", "Search over paths (hapg, 
 
 @app.command()
 def search(
-    supernet: Annotated[str | None, typer.Argument(help=NAMES)] = None,
+    supernet: Annotated[str | None, typer.Argument(help=f"darts_rnn (paths alone), {NAMES}")] = None,
     config: Config = None,
     method: Annotated[
         Method | None, typer.Option(help="what is driven to zero: operators with h2spg (else), or paths")

@@ -164,7 +164,9 @@ class Prover:
         for pole in self.propagation.changed(undo):
             if pole in self.view.poles and self.propagation.masks[pole].any():
                 node = self.view.poles[pole]
-                return f"{described(node)}: at zero, its value or its gradient jumps or is not finite"
+                if self.view.rules[node].tells_sign(self.view.calls[node]):
+                    return f"{described(node)}: it tells minus zero from zero"
+                return f"{described(node)}: at zero, its value or its gradient is not finite"
         return None
 
     def _blame(self, vertices: list[fx.Node]) -> str:

@@ -50,8 +50,8 @@ def first_order_gradient(
         an optimizer's step, assign them to the parameters' ``.grad``.
 
     Raises:
-        InputError: a name in ``architecture`` that is no trainable parameter, or a loss that is no scalar with a
-            gradient.
+        InputError: no name in ``architecture``, or one that is no trainable parameter, or a loss that is no scalar
+            with a gradient.
     """
     a, w = _split(model, architecture)
     return _gradients(_value(model, loss, {**w, **a}, valid_batch), a)
@@ -119,6 +119,8 @@ def _product(descent: Mapping[str, Tensor], v: Mapping[str, Tensor], a: Mapping[
 def _split(model: nn.Module, architecture: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return A and w by name."""
     trainable: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not architecture:
+        raise InputError("architecture is empty; pass the names of the architecture weights")
     for name in architecture:
         if name not in trainable:
             raise InputError(f"architecture holds {name!r}, which is no trainable parameter of the model")

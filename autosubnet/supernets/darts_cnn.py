@@ -15,6 +15,7 @@ example being the skip connection: at stride 1 it is the identity, as in DARTS, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
@@ -103,7 +104,8 @@ class Darts(nn.Module):
         num_classes: number of outputs.
 
     Raises:
-        InputError: if there are less than two channels or no cell, or space or stem are unknown.
+        InputError: if there are less than two channels or no cell, space or stem are unknown, or the weight is not
+            finite.
 
     Attributes:
         operations: names of the operations for each kind of cell: the columns of the architecture weights.
@@ -129,6 +131,8 @@ class Darts(nn.Module):
         check_size(channels, cells)
         if space not in SPACES:
             raise InputError(f"The space of Darts is one of {', '.join(SPACES)}, got {space!r}.")
+        if initial_weight is not None and not math.isfinite(initial_weight):
+            raise InputError(f"initial_weight is {initial_weight}; it must be finite.")
         self.operations = SPACES[space]
         self.stem = Stem(stem, in_channels, channels)
         plans = list(plan(self.stem, cells, channels, dict.fromkeys(KINDS, len(INNER))))

@@ -119,7 +119,7 @@ def check_size(channels: int, cells: int) -> None:
     """Refuse a network without cells, or too narrow for the halves of a factorised reduction.
 
     Raises:
-        InputError: if there are less than two channels or no cell.
+        InputError: if there are less than two channels or no cell, or they are no whole numbers.
     """
-    if channels < 2 or cells < 1:
+    if not (isinstance(channels, int) and isinstance(cells, int) and channels >= 2 and cells >= 1):
         raise InputError(f"A DARTS network needs at least 2 channels and 1 cell, got {channels} and {cells}.")

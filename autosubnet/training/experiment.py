@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import fx, nn
 
 from autosubnet.api import AutoSubnet
+from autosubnet.errors import InputError
 from autosubnet.export import export_onnx, save
 from autosubnet.optim import H2SPG
 from autosubnet.optim.schedule import Progress
@@ -52,8 +53,10 @@ def build(settings: Settings, data: ImageData) -> tuple[nn.Module, ImageData]:
     """Return the supernet for the data, and the data as it takes them: zoo models read three channels.
 
     Raises:
-        InputError: see :func:`autosubnet.supernets.create`.
+        InputError: see :func:`autosubnet.supernets.create`; or it reads no images.
     """
+    if settings.supernet == "darts_rnn":
+        raise InputError("darts_rnn reads texts, and its paths are searched; pass --method adamhapg or hapg.")
     set_seed(settings.seed)
     if ":" in settings.supernet:
         data = data.with_channels(3)

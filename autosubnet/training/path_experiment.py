@@ -34,6 +34,7 @@ def build(settings: PathSettings) -> PathProblem:
     Raises:
         InputError: see :class:`ImagePaths` and :class:`TextPaths`.
     """
+    settings.require_in_place()
     return TextPaths.build(settings) if settings.supernet == "darts_rnn" else ImagePaths.build(settings)
 
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from autosubnet.errors import InputError
 from autosubnet.training.fields import Cells, Count, Data, NotNegative, Positive, Seed, Share, Size
+
+SILENT = {"darts": ("size", "window"), "darts_rnn": ("data", "channels", "cells", "space")}
+"""Settings that say nothing to a supernet."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,13 @@ class PathSettings:
     size: Count = 300
     window: Count = 35
     seed: Seed = 0
+
+    def require_in_place(self) -> None:
+        """Refuse a setting that the supernet does not have, unless it is as it is by default.
+
+        Raises:
+            InputError: there is one.
+        """
+        for name in SILENT.get(self.supernet, ("channels", "cells", "space", "size", "window")):
+            if getattr(self, name) != getattr(PathSettings, name):
+                raise InputError(f"{name} says nothing to {self.supernet}; leave it out.")

@@ -270,6 +270,7 @@ def test_a_search_lowers_the_validation_loss() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"architecture": []}, InputError, "architecture is empty"),
         ({"architecture": ["nobody"]}, InputError, "'nobody', which is no trainable parameter"),
         ({"architecture": ["paths.2.weight"]}, InputError, "is no trainable parameter"),
         ({"gamma": -1.0}, InputError, "gamma is -1.0"),

@@ -438,6 +438,8 @@ def test_a_derived_network_is_searched_like_any_other() -> None:
     ("options", "message"),
     [
         ({"channels": 1}, "at least 2 channels and 1 cell, got 1 and 8"),
+        ({"channels": 2.5}, "at least 2 channels and 1 cell, got 2.5 and 8"),
+        ({"initial_weight": float("nan")}, "initial_weight is nan; it must be finite"),
         ({"cells": 0}, "got 16 and 0"),
         ({"space": "tiny"}, "one of full, cherry_picked, got 'tiny'"),
         ({"stem": "mnist"}, "one of cifar, imagenet, got 'mnist'"),
