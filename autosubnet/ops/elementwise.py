@@ -181,10 +181,12 @@ class PReLU(KeepsZero):
     """PReLU has one slope for all channels (dimension 1) or one for each."""
 
     def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
-        """Where the input is, or nowhere, if slopes are computed from something that is not."""
+        """Where the input is, and the slope is or the input is zero."""
         weight = call.tensor("weight", 1)
-        fixed = not isinstance(weight, fx.Node) or constants(weight).all()
-        return constants(call.input) if fixed else known(call, False)
+        if not isinstance(weight, fx.Node):
+            return constants(call.input)
+        slopes = constants(weight).reshape((1, -1) + (1,) * (len(call.shape) - 2) if len(call.shape) > 1 else (-1,))
+        return constants(call.input) & (slopes | zeros(call.input))
 
     def ties(self, call: Call) -> Iterable[Tie | Free]:
         """The slopes go with the channels."""
