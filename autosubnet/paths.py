@@ -18,7 +18,8 @@ from autosubnet.errors import InputError
 from autosubnet.graph.groups import Group, ParameterSlice
 from autosubnet.graph.naming import path_of
 from autosubnet.graph.view import GraphView
-from autosubnet.ops.arithmetic import AddProduct, Sum
+from autosubnet.ops.arithmetic import AddProduct, Choice, Lerp, Sum
+from autosubnet.ops.attention import AddMatMul
 from autosubnet.ops.call import is_tensor
 from autosubnet.ops.concat import Concat, Stack
 from autosubnet.ops.effects import writes
@@ -27,6 +28,7 @@ from autosubnet.ops.normalization import Normalization
 from autosubnet.subnet.dual import DualGraphModule
 
 HOME = "path_weights"
+JOINTS = (Sum, AddProduct, AddMatMul, Choice, Concat, Stack)
 _NAMED = 3  # paths in a note
 
 Paths = dict[fx.Node, list[tuple[fx.Node, int]]]  # a joint -> for each path the vertex that reads it, and where
@@ -35,10 +37,11 @@ Paths = dict[fx.Node, list[tuple[fx.Node, int]]]  # a joint -> for each path the
 def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
     """Return a network that computes the same, with a weight of one on every path into every joint.
 
-    Joints are sums, concatenations and stacks of two tensors or more that come from the inputs; a chain of sums is
-    one. The product in an ``addcmul`` is a path, with its weight on one factor. Each weight is a parameter of its own,
-    ``path_weights.JOINT.NUMBER``, so that each path is removable by itself. All else is shared with the model: training
-    the one trains the other. What the model's code decided by values while it was captured stays as it was decided.
+    Joints are sums, concatenations, stacks and choices (``maximum``, ``where``, ``lerp``) of two tensors or more that
+    come from the inputs; a chain of sums is one. The product in an ``addcmul`` or ``addmm`` is a path, with its weight
+    on one factor. Each weight is a parameter of its own, ``path_weights.JOINT.NUMBER``, so that each path is removable
+    by itself. All else is shared with the model: training the one trains the other. What the model's code decided by
+    values while it was captured stays as it was decided.
 
     Returns:
         The network, and for each joint the group of its weights: A_(n), the incoming weights of a node.
@@ -49,8 +52,8 @@ def with_path_weights(trace: Trace) -> tuple[fx.GraphModule, tuple[Group, ...]]:
     paths = _paths(GraphView(trace))
     if not paths:
         raise InputError(
-            "architecture_weights needs paths that meet in a sum (+, -, add, addcmul) or in a cat or stack, and this "
-            "model has none; other operators in which tensors meet, such as lerp and addmm, get no weights"
+            "architecture_weights needs paths that meet in a sum, a cat, a stack or a choice (maximum, where, lerp), "
+            "and this model has none; factors of a product get no weights, nor do vstack and dstack"
         )
     graph = copy.deepcopy(trace.graph)
     copied = dict(zip(trace.graph.nodes, graph.nodes, strict=True))
@@ -123,14 +126,16 @@ def _paths(view: GraphView) -> Paths:
     found: Paths = {}
     for node in view.nodes:
         rule = view.rules.get(node)
-        if not isinstance(rule, (Sum, AddProduct, Concat, Stack)) or writes(node, view.trace.leaf(node)):
+        if not isinstance(rule, JOINTS) or writes(node, view.trace.leaf(node)):
             continue
         paths: list[tuple[fx.Node, int]] = []
         for place, operand in enumerate(_operands(node)):
             if not is_tensor(operand) or not operand.meta["data"] or not _is_number(operand.meta["value"].dtype):
                 continue  # a table is no path
-            if isinstance(rule, AddProduct) and place == 2 and (node, 1) in paths:
+            if isinstance(rule, (AddProduct, AddMatMul)) and place == 2 and (node, 1) in paths:
                 continue  # the other factor of a product that has its weight
+            if isinstance(rule, Lerp) and place == 2:
+                continue  # which says how much of the two, and is none itself
             chain = operand in found and len(operand.users) == 1 and _operands(node).count(operand) == 1
             chain = chain and all(isinstance(view.rules[each], Sum) for each in (node, operand))
             paths += found.pop(operand) if chain else [(node, place)]

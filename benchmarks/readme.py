@@ -61,7 +61,7 @@ def fashion() -> str:
 
 
 def core() -> str:
-    fuzz, found, scaling = _read("fuzz"), _read("completeness"), _read("scaling")
+    fuzz, found, scaling, operators = map(_read, ("fuzz", "completeness", "scaling", "operators"))
     mended = sum(len(run.get("mended", ())) for run in fuzz["runs"])
     wrong = len(found["wrong"])
     groups, slices = found["models"]["groups"], found["models"]["slices"]
@@ -76,6 +76,8 @@ def core() -> str:
         f"- A second judge, by brute force and without the package's rules, finds {wrong} wrong claims. Of what is "
         f"really zero in {groups['models']} random networks with zero groups, {groups['share']:.1%} is proved "
         f"zero; with any zero slices, {slices['share']:.1%} (`{found['command']}`).",
+        f"- {operators['operators']} operators that torch's own tests know, called as those tests call them with zeros "
+        f"in front: {_of_operators(operators)} (`{operators['command']}`).",
         f"- Zero propagation costs, in eager forward passes of time and of memory, {forwards} "
         f"(`{scaling['command']}`).",
         "",
@@ -91,6 +93,18 @@ def core() -> str:
             f"{cost['values'] + cost['propagation']:.0f} µs | {cost['validity']:.0f} µs | {cost['construct']:.0f} µs |"
         )
     return "\n".join(lines)
+
+
+def _of_operators(found: dict[str, Any]) -> str:
+    """Say how many networks were constructed and how many sets judged, and what was wrong."""
+    exact, connected = found["counts"]["exact"], found["counts"]["connected"]
+    valid, invalid = connected["valid"], connected["invalid"]
+    return (
+        f"{exact['exact'] + exact['smaller']:,} equal networks, {exact['smaller']:,} of them smaller, "
+        f"{exact.get('refused', 0):,} refused; of {valid + invalid + connected['invalid, connected']:,} sets "
+        f"of slices {invalid:,} disconnect an output from an input and are called invalid; "
+        f"{len(found['wrong'])} are wrong"
+    )
 
 
 def _failures(fuzz: dict[str, Any]) -> str:

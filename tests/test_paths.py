@@ -180,10 +180,14 @@ def test_an_operand_that_is_written_later() -> None:
         (lambda a, b: torch.column_stack([a, b])[:, 3:9], 2),
         (lambda a, b: torch.addcmul(a, b, b.tanh(), value=0.5), 2),
         (lambda a, b: torch.addcmul(a, torch.full((6,), 0.5), b), 2),
+        (lambda a, b: torch.lerp(a, b, b.sigmoid()), 2),
+        (lambda a, b: torch.where(a > b, a, b), 2),
+        (lambda a, b: torch.baddbmm(a[None], b[None], torch.eye(6).to(b)[None])[0], 2),
+        (lambda a, b: torch.addmm(a, b[:, :3], b[:3]), 2),
     ],
     ids=[
         *("a tensor twice in a concat", "a tensor twice in a sum", "complex", "Python's sum", "hstack"),
-        *("column_stack", "addcmul", "addcmul by a table"),
+        *("column_stack", "addcmul", "addcmul by a table", "lerp", "where", "baddbmm by a table", "addmm"),
     ],
 )
 def test_each_path_has_a_weight_of_its_own(body, paths: int) -> None:
@@ -200,6 +204,10 @@ def test_each_path_has_a_weight_of_its_own(body, paths: int) -> None:
 JOINTS = {
     "hstack": lambda a, b, c: torch.hstack([a, b, c])[:, 4:10],
     "addcmul": lambda a, b, c: torch.addcmul(a, b, c, value=0.5),
+    "lerp": lambda a, b, c: torch.lerp(a, b, 0.3) + c,
+    "maximum": lambda a, b, c: torch.maximum(a, b) * c,
+    "where": lambda a, b, c: torch.where(a > 0, b, c),
+    "addmm": lambda a, b, c: torch.addmm(a, b[:, :3], c[:3]),
     "addcmul by a table": lambda a, b, c: torch.addcmul(a + c, torch.linspace(0.1, 1, 6).to(b), b),
 }
 

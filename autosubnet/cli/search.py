@@ -92,7 +92,7 @@ def search(
     """Train SUPERNET once, remove what it needs least, write the exact subnet.
 
     With --method h2spg whole operators go; with hapg or adamhapg paths and nodes, of the cells of darts and darts_rnn
-    or into the sums and concats of any other model.
+    or into the sums, concats and choices of any other model.
     """
     arguments = locals()
     screen = progress(as_json=as_json)
