@@ -37,7 +37,7 @@ _SIZED_BY_VALUES = frozenset(
 # Filling with random numbers has no out-of-place form that draws the same ones; the others write everything.
 _KEPT_IN_PLACE = frozenset(
     {"bernoulli_", "normal_", "uniform_", "exponential_", "random_", "cauchy_", "geometric_", "log_normal_",
-     "copy_", "fill_", "zero_", "set_", "resize_", "swap_", "__setitem__"}
+     "copy_", "fill_", "zero_", "set_", "resize_", "resize_as_", "swap_", "__setitem__"}
 )  # fmt: skip
 _COMPARES = frozenset(
     {"eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal",

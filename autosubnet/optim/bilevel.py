@@ -20,7 +20,7 @@ every run, all starting from the model's: what the runs do to them is forgotten,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -54,7 +54,7 @@ def first_order_gradient(
             with a gradient.
     """
     a, w = _split(model, architecture)
-    return _gradients(_value(model, loss, {**w, **a}, valid_batch), a)
+    return _gradients([_value(model, loss, {**w, **a}, valid_batch)], a)
 
 
 def second_order_gradient(
@@ -91,9 +91,9 @@ def second_order_gradient(
     a, w = _split(model, architecture)
     if not w:
         return first_order_gradient(model, loss, architecture, valid_batch)
-    descent = _gradients(_value(model, loss, {**w, **a}, train_batch), w, create_graph=True)
+    descent = _gradients([_value(model, loss, {**w, **a}, train_batch)], w, create_graph=True)
     ahead = {name: (p - gamma * descent[name]).detach().requires_grad_() for name, p in w.items()}
-    gradients = _gradients(_value(model, loss, {**ahead, **a}, valid_batch), {**ahead, **a})
+    gradients = _gradients([_value(model, loss, {**ahead, **a}, valid_batch)], {**ahead, **a})
     v = {name: gradients.pop(name) for name in w}
     norm = float(nn.utils.get_total_norm(list(v.values())))
     if not math.isfinite(norm):
@@ -104,12 +104,11 @@ def second_order_gradient(
 
 def _product(descent: Mapping[str, Tensor], v: Mapping[str, Tensor], a: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return grad^2_{A,w} L_train v."""
-    with torch.enable_grad():
-        along = torch.stack([(descent[name] * v[name]).sum() for name in v]).sum()
-    if not along.requires_grad:  # the loss is linear in w, and A is not in its slope
+    slopes = [name for name in v if descent[name].requires_grad]
+    if not slopes:  # the loss is linear in w, and A is not in its slope
         return {name: torch.zeros_like(each) for name, each in a.items()}
     try:
-        return _gradients(along, a)
+        return _gradients([descent[name] for name in slopes], a, along=[v[name] for name in slopes])
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -142,8 +141,14 @@ def _value(model: nn.Module, loss: Loss[Batch], weights: Mapping[str, Tensor], b
     return value
 
 
-def _gradients(value: Tensor, weights: Mapping[str, Tensor], create_graph: bool = False) -> dict[str, Tensor]:
+def _gradients(
+    values: Sequence[Tensor],
+    weights: Mapping[str, Tensor],
+    along: Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+) -> dict[str, Tensor]:
     gradients = torch.autograd.grad(
-        value, list(weights.values()), create_graph=create_graph, allow_unused=True, materialize_grads=True
+        values, list(weights.values()), along, create_graph=create_graph, allow_unused=True, materialize_grads=True
     )
     return dict(zip(weights, gradients, strict=True))
