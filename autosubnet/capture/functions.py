@@ -207,7 +207,8 @@ def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any
 
 def torchs_own(func: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with numpy's names, which torch takes for its own, as torch's: ``axis`` is ``dim``."""
-    if hasattr(func, "__code__") or "quantize" in name_of(func):  # which may have parameters of these names
+    name = name_of(func)
+    if hasattr(func, "__code__") or "quantize" in name or name == "segment_reduce":  # which have such parameters
         return kwargs
     return {_NUMPYS.get(name, name): value for name, value in kwargs.items()}
 

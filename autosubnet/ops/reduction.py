@@ -196,6 +196,24 @@ class Reduction(Rule):
         return sorted(dim % ndim for dim in (dims if isinstance(dims, (tuple, list)) else (dims,)))
 
 
+class Hash(Rule):
+    """A number made of the bits of its input: minus zero has others than zero."""
+
+    kind = Kind.ACCESSORY
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """The input."""
+        return (call.input,)
+
+    def tells_sign(self, call: Call) -> bool:
+        """Always."""
+        return True
+
+    def why_not_zero(self, call: Call) -> str:
+        """Zero has bits of its own."""
+        return "a hash of zeros is some number"
+
+
 for _dims in (1, 2, 3):
     for _name in ("Max", "Avg"):
         register(
@@ -215,3 +233,4 @@ register(
     functions=[torch.sum, torch.mean, torch.amax, torch.amin],
     methods=["sum", "mean", "amax", "amin", "max", "min"],
 )
+register(Hash(), functions=[torch.hash_tensor], methods=["hash_tensor"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from autosubnet.ops.call import Call, dtype_of, shape_of
 from autosubnet.ops.layout import Layout
@@ -29,8 +29,16 @@ class Reshape(Layout):
         return reshaped(zeros(call.input), shape_of(call.input), call.shape, sizes, wanted)
 
     def blurs(self, call: Call, masks: ZerosOf) -> bool:
-        """Never, but for a view as another dtype."""
-        return dtype_of(call.input) != dtype_of(call.node) and bool(masks(call.input).any())
+        """Never; what is viewed as another dtype is a pole."""
+        return False
+
+    def poles(self, call: Call) -> tuple[fx.Node, ...]:
+        """Of a view as another dtype what it views."""
+        return (call.input,) if dtype_of(call.input) != dtype_of(call.node) else ()
+
+    def tells_sign(self, call: Call) -> bool:
+        """A view as another dtype does."""
+        return dtype_of(call.input) != dtype_of(call.node)
 
     def sizes(self, call: Call, sizes: Sizes, output: int = 0) -> list[Expression] | None:
         """The sizes that a view names, with -1 worked out; those that stay when a dimension of size 1 comes or goes."""

@@ -242,7 +242,6 @@ MOVED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rows of a table": lambda a, b: F.embedding(torch.zeros(a.shape[0], dtype=torch.long), torch.stack([a, b]).mean(1)),
     "where": lambda a, b: torch.where(torch.tensor([True, False]), torch.stack([a, b], -1), 0.0).sum(-1),
     "masked_fill": lambda a, b: torch.stack([a, b], -1).masked_fill(torch.tensor([False, True]), 0.0).sum(-1),
-    "another dtype": lambda a, b: torch.stack([a, b]).view(torch.int32).view(torch.float32)[0],
 }
 FOLLOWED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "unbind": lambda a, b: torch.stack([a, b], 1).unbind(1)[0],

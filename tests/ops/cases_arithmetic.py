@@ -56,6 +56,8 @@ CASES = [
     *(binary(each, keeps=False) for each in ("atan2", "arctan2", "copysign")),
     unary(torch.signbit, keeps=False),
     unary("signbit", keeps=False),
+    *(Case(each, lambda m, a, b: torch.hash_tensor(a.double(), 1).to(a) * b[:, 0], keeps=False)
+      for each in (torch.hash_tensor, "hash_tensor")),
     # choices
     binary(torch.lerp, 0.3),
     binary("lerp", 0.3),

@@ -18,6 +18,7 @@ SIGNED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "arctan2": lambda a, b: a.arctan2(b),
     "copysign": lambda a, b: torch.copysign(b, a),
     "signbit": lambda a, b: b * torch.signbit(a),
+    "view": lambda a, b: b * (a.view(torch.int32) >= 0),
 }
 
 

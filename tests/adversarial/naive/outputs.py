@@ -31,7 +31,6 @@ from autosubnet.ops import (
     layout,
     linear,
     reduction,
-    reshape,
     slicing,
 )
 from autosubnet.subnet import dual, effects
@@ -97,7 +96,6 @@ MOVERS = (
     layout.Layout,
     layout.Selection,
     layout.Pad,
-    reshape.Reshape,
     slicing.GetItem,
     reduction.Spatial,
     linear.Embedding,
