@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from capture import test_attributes, test_gradients, test_models, test_sharing
 from graph import test_suspicion, test_written
-from subnet import test_by_mode, test_numpy_names, test_outputs, test_settings, test_verify, test_verify_buffers
+from subnet import (
+    test_by_mode,
+    test_numpy_names,
+    test_outputs,
+    test_settings,
+    test_signs_of_zero,
+    test_verify,
+    test_verify_buffers,
+)
 from subnet.checks import left
 
 from autosubnet.errors import AutoSubnetError
@@ -103,6 +111,7 @@ CAUGHT: list[tuple[Callable[..., None], str, str]] = [
         for each in test_written.FOLLOWED
         if each.endswith("batch")
     ),
+    (test_signs_of_zero.test_what_they_read_is_computed_as_before, "*", "zeros have no sign"),
     (test_written.test_what_a_module_returns_by_name_is_as_dead_as_all_of_it, "*", "a name may mean anything"),
     (test_verify_buffers.test_buffers_that_differ_after_training_are_caught, "*", "what is returned is all there is"),
     (test_verify.test_a_hook_that_keeps_something_elsewhere_is_named, "*", "the graph shows all"),

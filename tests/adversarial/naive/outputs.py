@@ -33,7 +33,7 @@ from autosubnet.ops import (
     reduction,
     slicing,
 )
-from autosubnet.subnet import dual, effects
+from autosubnet.subnet import dual, effects, planning
 
 from .mutant import Mutant, always, never, no
 
@@ -227,6 +227,7 @@ MUTANTS = [
     Mutant("who holds a list holds all", ((preserve, "_hold", no), (preserve, "attributes_of", no))),
     Mutant("rounding is a difference", ((verify, "_require_same_buffers", relative_buffers),)),
     Mutant("draws follow each other", ((verify, "run", in_order), (reference, "run", in_order))),
+    Mutant("zeros have no sign", ((planning, "_told_by_sign", no),)),
     Mutant("what is held fixed is no matter", ((trace.Trace, "notes", ()),)),
     Mutant("the graph shows all", ((verify, "_out_of_sight", no),)),
     Mutant("what cannot be followed is alive", ((suspicion, "_suspected", as_proved),)),
