@@ -5,7 +5,7 @@ which entries, slices or all are zero. ``remove_zeros`` must return an equal net
 before the judge of ``tests/judge.py``, and a set of slices that the check of connectivity calls valid must leave each
 output as it was: dependent on what it depended on. Nothing here knows which rule an operator has, or if it has one.
 
-    python benchmarks/operators.py              # about 20 minutes on one core
+    python benchmarks/operators.py                  # about 20 minutes on one core
     python benchmarks/operators.py softmax where    # by torch's names; nothing is written
 """
 
@@ -36,6 +36,7 @@ from autosubnet.training.measure import environment
 
 RESULTS = Path(__file__).parent / "results" / "operators.json"
 SECONDS = 60  # for one network
+FINE = ("exact", "smaller", "valid", "invalid", "invalid, connected", "not run", "out of time")
 CHECKS = {"exact": (exact, EXACT), "connected": (connected, CONNECTED)}
 
 
@@ -56,7 +57,7 @@ def sweep(count: int, patterns: int, names: list[str]) -> dict[str, Any]:
                 counts[check][kind] += 1
                 if kind == "refused":
                     refused.setdefault(_without_numbers(found), set()).add(name.split()[0])
-                elif kind not in ("exact", "smaller", "valid", "invalid", "invalid, connected", "not run"):
+                elif kind not in FINE:
                     wrong[f"{name} {pattern} {seed}"] = found
                     print(name, pattern, seed, found, flush=True)
     return {
