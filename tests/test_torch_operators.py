@@ -33,6 +33,12 @@ def test_an_operator(name: str) -> None:
     assert {each[-1] for each in found} != {"not run"}
 
 
+@pytest.mark.parametrize("name", ["lerp", "nn.functional.prelu"])
+def test_a_factor_that_is_zero_ends_a_dependence(name: str) -> None:
+    found = [connected(make(), ["slice"], seed) for _, make in calls(1, [name]) for seed in range(880, 920)]
+    assert not [each for each in found if each not in GOOD]
+
+
 @pytest.mark.parametrize("name", ["exp", "sigmoid"])
 def test_a_rule_that_claims_too_much_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elementwise.LosesZero, "zeros", elementwise.KeepsZero.zeros)

@@ -208,6 +208,15 @@ class Choice(Broadcast):
 class Lerp(Choice):
     """start + weight (end - start): a part of each."""
 
+    def constants(self, call: Call, constants: ZerosOf, zeros: ZerosOf) -> MaskTree:
+        """Where all three are; or the start is and the weight is zero; or both ends are zero."""
+        ends = (call.input, call.argument(1, "end"))
+        weight = call.argument(2, "weight")
+        start, end = (mask_of(call, each, constants) for each in ends)
+        part = mask_of(call, weight, constants) if isinstance(weight, fx.Node) else known(call, True)
+        zero_start, zero_end, zero_part = (mask_of(call, each, zeros) for each in (*ends, weight))
+        return (start & ((end & part) | zero_part)) | (zero_start & zero_end) | known(call, False)
+
     def drops(self, call: Call, zero: frozenset[fx.Node]) -> Replace | None:
         """The other operand's part. Under autocast an explicit zero may lack the other's dtype, which lerp asks for."""
         start, end, weight = call.input, call.argument(1, "end"), call.argument(2, "weight")
