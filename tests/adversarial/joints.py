@@ -126,7 +126,6 @@ SPECIMENS = [
     rows("a quotient by one", lambda m, x: m.a(x) / m.b(x).exp(), "b"),
     rows("a power to zero", lambda m, x: x * (m.a(x).abs() + 1) ** m.b(x), "b"),
     rows("a comparison with zero", lambda m, x: (m.a(x) > m.b(x)) * x + x, "b"),
-    rows("atan2", lambda m, x: torch.atan2(m.a(x), m.b(x)) + x, "b", gone=""),  # it tells minus zero from zero
     rows("views", views, "b"),
     rows("a residual over views", residual_over_views, "b"),
     rows("a zero between two in a concat", lambda m, x: torch.cat([m.a(x), m.b(x), m.c(x)], 1), "b", width=18),
