@@ -34,7 +34,8 @@ from torch_operators import CONNECTED, EXACT, Called, calls, connected, exact
 
 from autosubnet.training.measure import environment
 
-RESULTS = Path(__file__).parent / "results" / "operators.json"
+HOME = Path(__file__).parent.parent
+RESULTS = HOME / "benchmarks" / "results" / "operators.json"
 SECONDS = 60  # for one network
 FINE = ("exact", "smaller", "valid", "invalid", "invalid, connected", "not run", "out of time")
 CHECKS = {"exact": (exact, EXACT), "connected": (connected, CONNECTED)}
@@ -88,7 +89,8 @@ def _out_of_time(*_: object) -> None:
 
 
 def _without_numbers(message: str) -> str:
-    return re.sub(r"\d[\d.e+-]*", "N", message.removeprefix("refused: "))[:160]
+    message = message.removeprefix("refused: ").replace(f"{HOME}/", "")
+    return re.sub(r"\d[\d.e+-]*", "N", message)[:160]
 
 
 def main() -> None:
